@@ -1,0 +1,75 @@
+/* tenant.h - the customers: who they are, which mailboxes, which rules.
+ *
+ * Read by conf.c, immutable afterwards, shared by reference: a reload makes a new set while jobs in
+ * flight keep the old one.
+ */
+#ifndef CS_COMMON_TENANT_H
+#define CS_COMMON_TENANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/secret.h"
+
+#define CS_TENANTS_MAX     10000
+#define CS_MAILBOXES_MAX   200000 /* per tenant */
+#define CS_CREDENTIALS_MAX 8
+#define CS_DOMAINS_MAX     1000
+
+struct cs_credential { /* exactly one kind */
+    char *secret_file;      /* re-read when it changes */
+    char *secret_env;       /* name of an environment variable */
+    char *certificate_file; /* PEM; with key_file */
+    char *key_file;
+};
+
+enum cs_private_rule { CS_PRIVATE_BUSY_ONLY = 0, CS_PRIVATE_SKIP, CS_PRIVATE_FULL };
+
+struct cs_tenant {
+    char *name;      /* [a-z0-9-]{1,40}: part of every key */
+    char *tenant_id; /* directory id: GUID or verified domain */
+    char *client_id; /* GUID */
+    struct cs_credential *credentials;
+    size_t n_credentials;
+    char **mailboxes; /* lower-cased, sorted, no duplicates */
+    size_t n_mailboxes;
+    char *mailboxes_file; /* NULL, or one id a line; read with the configuration */
+    char **own_domains; /* lower-case, IDNA */
+    size_t n_own_domains;
+    int64_t backfill_days;        /* -1: all */
+    int64_t calendar_past_days;   /* 0..1000 */
+    int64_t calendar_future_days; /* 0..1000 */
+    enum cs_private_rule private_events;
+    int body;                     /* enum cs_body_rule */
+    char **exclude_folders;       /* well-known names or paths; default deleteditems, junkemail, drafts, outbox and the sync issues */
+    size_t n_exclude_folders;
+};
+enum cs_body_rule { CS_BODY_HTML = 0, CS_BODY_TEXT, CS_BODY_NONE };
+
+struct cs_tenant_set {
+    struct cs_tenant **tenants; /* sorted by name */
+    size_t n;
+    unsigned refs; /* atomic */
+};
+
+struct cs_tenant_set *cs_tenants_ref(struct cs_tenant_set *set);
+void cs_tenants_unref(struct cs_tenant_set *set); /* NULL accepted */
+const struct cs_tenant *cs_tenants_find(const struct cs_tenant_set *set, const char *name);
+bool cs_tenant_has_mailbox(const struct cs_tenant *t, const char *mailbox);
+/** Is the address's domain one of the tenant's own (exact, case-insensitive)? */
+bool cs_tenant_owns_address(const struct cs_tenant *t, const char *address);
+
+struct cs_folder_facts {
+    const char *id;
+    const char *path;       /* "Inbox/Projects", display names joined by '/', each '/' in a name as '%2F' */
+    const char *well_known; /* "" if none */
+    bool hidden;
+    bool search_folder;     /* mailSearchFolder: its messages are duplicates */
+};
+/** PURE. Is this folder synchronized for this tenant? An excluded parent excludes its children, so
+ * ancestors_in tells whether all its ancestors are in scope. */
+bool cs_tenant_folder_in_scope(const struct cs_tenant *t, const struct cs_folder_facts *f,
+                               bool ancestors_in);
+
+#endif
