@@ -31,7 +31,7 @@ void cs_buf_add(struct cs_buf *b, const void *p, size_t n);
 void cs_buf_adds(struct cs_buf *b, const char *s);
 void cs_buf_addc(struct cs_buf *b, char c);
 void cs_buf_addf(struct cs_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/** Cuts back to an earlier length (n <= len); used to undo a half-written part. */
+/** Cuts back to an earlier length (n <= len); used to undo a half-written part. A failure stays. */
 void cs_buf_truncate(struct cs_buf *b, size_t n);
 /**
  * Hands the bytes to the caller, who frees them with free(); the buffer is empty afterwards.
