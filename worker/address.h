@@ -12,7 +12,8 @@
 #include "common/json_slice.h"
 #include "common/json_write.h"
 
-#define CS_ADDRESS_MAX 512 /* bytes with the NUL; SMTP allows 254, Exchange's X.500 forms are longer */
+#define CS_ADDRESS_MAX \
+    512 /* bytes with the NUL; SMTP allows 254, Exchange's X.500 forms are longer */
 
 enum cs_address_problem {
     CS_ADDRESS_OK = 0,

@@ -11,13 +11,15 @@
 /* What a worker must know of a message or of its entry in a delta, before or without a record. */
 struct cs_envelope {
     char id[CS_ID_MAX + 1];
-    char change_key[CS_CHANGE_KEY_MAX];   /* "" if absent; else changeKey, or the @odata.etag's content */
+    char change_key
+        [CS_CHANGE_KEY_MAX]; /* "" if absent; else changeKey, or the @odata.etag's content */
     char parent_folder_id[CS_ID_MAX + 1]; /* "" if absent */
     int64_t received_utc_ms;              /* CS_NEVER if absent or Graph's "never" */
     bool has_attachments;                 /* Graph's word: inline ones do not count */
-    bool wants_attachments; /* their list is worth a request: has_attachments, or the body shows a cid: */
-    bool is_removed;        /* has @removed: only id is set then */
-    bool is_partial;        /* lacks what a record needs: read it again by id */
+    bool
+        wants_attachments; /* their list is worth a request: has_attachments, or the body shows a cid: */
+    bool is_removed;       /* has @removed: only id is set then */
+    bool is_partial;       /* lacks what a record needs: read it again by id */
     bool has_body;
     bool is_draft;
     bool is_event_message; /* an invitation, its answer or its cancellation */

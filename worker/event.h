@@ -14,14 +14,16 @@ enum cs_event_type { CS_EVENT_SINGLE, CS_EVENT_OCCURRENCE, CS_EVENT_EXCEPTION, C
 struct cs_event_facts {
     enum cs_event_type type;
     char id[CS_ID_MAX + 1];
-    char item_id[CS_ITEM_ID_MAX + 1]; /* single, master: id. Occurrence, exception: master id, "_" and the
+    char item_id[CS_ITEM_ID_MAX +
+                 1]; /* single, master: id. Occurrence, exception: master id, "_" and the
                                          original start in UTC (20260329T233000Z). "" if that cannot be
                                          told (an exception without originalStart): read it by id */
-    char series_id[CS_ID_MAX + 1];    /* master's id of an occurrence or exception; else "" */
+    char series_id[CS_ID_MAX + 1];      /* master's id of an occurrence or exception; else "" */
     char change_key[CS_CHANGE_KEY_MAX]; /* "" for a stub: its version is its master's */
-    int64_t start_utc_ms;             /* CS_NEVER: absent, or in a zone that nobody knows */
+    int64_t start_utc_ms;               /* CS_NEVER: absent, or in a zone that nobody knows */
     int64_t end_utc_ms;
-    int64_t original_start_utc_ms;    /* occurrence (its start if not given) and exception; else CS_NEVER */
+    int64_t
+        original_start_utc_ms; /* occurrence (its start if not given) and exception; else CS_NEVER */
     bool is_cancelled;
     bool is_removed; /* has @removed: only id is set then */
     bool is_stub;    /* has no fields of its own: the record needs the master */

@@ -11,17 +11,17 @@
 
 #include "common/json_slice.h"
 
-#define CS_PAGE_DEPTH 40      /* nesting that Graph's answers may have */
-#define CS_ERROR_CODE_MAX 64  /* as CS_GRAPH_CODE_MAX of common/verdict.h */
-#define CS_BATCH_ID_MAX 32
+#define CS_PAGE_DEPTH     40 /* nesting that Graph's answers may have */
+#define CS_ERROR_CODE_MAX 64 /* as CS_GRAPH_CODE_MAX of common/verdict.h */
+#define CS_BATCH_ID_MAX   32
 
 struct cs_page {
     struct cs_js root;
-    bool is_collection;       /* has a value array; else root is one item */
-    struct cs_js value;       /* the array; {NULL,0} if not a collection */
-    struct cs_js next_link;   /* string, or {NULL,0}. Decode with cs_js_strdup(link, CS_CURSOR_MAX) */
-    struct cs_js delta_link;  /* the same */
-    bool is_error;            /* the root has an error object */
+    bool is_collection;     /* has a value array; else root is one item */
+    struct cs_js value;     /* the array; {NULL,0} if not a collection */
+    struct cs_js next_link; /* string, or {NULL,0}. Decode with cs_js_strdup(link, CS_CURSOR_MAX) */
+    struct cs_js delta_link;            /* the same */
+    bool is_error;                      /* the root has an error object */
     char error_code[CS_ERROR_CODE_MAX]; /* as cs_graph_error_code() */
 };
 

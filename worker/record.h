@@ -21,7 +21,7 @@ struct cs_zones;  /* worker/zone.h */
 
 #define CS_CHANGE_KEY_MAX 128 /* Graph's are some 40 bytes */
 /* An item id: a Graph id, or one with "_20260329T233000Z" behind it. */
-#define CS_ITEM_ID_MAX    (CS_ID_MAX + 20)
+#define CS_ITEM_ID_MAX (CS_ID_MAX + 20)
 /* Smallest max_bytes that any record can be cut to. */
 #define CS_RECORD_MIN_BYTES 16384
 
@@ -35,7 +35,8 @@ struct cs_record_ctx {
     const char *job_id;      /* NULL outside a job: null in the record */
     const char *lane;        /* "live", "backfill", ...; NULL outside a job */
     int64_t observed_utc_ms; /* when the request that showed the item was sent */
-    size_t max_bytes;        /* of a value; at least CS_RECORD_MIN_BYTES. A larger one is cut and says so */
+    size_t
+        max_bytes; /* of a value; at least CS_RECORD_MIN_BYTES. A larger one is cut and says so */
     const struct cs_zones *zones; /* zone data; needed by event.h and series.h only */
 };
 
@@ -56,7 +57,8 @@ struct cs_record {
     size_t value_len;
     char *item_id;   /* last part of the key */
     char *folder_id; /* where the item is; NULL: deleted, left scope or not known */
-    char ce_id[65];  /* SHA-256 hex of key, change, version and job id: a repeated attempt has the same */
+    char ce_id
+        [65]; /* SHA-256 hex of key, change, version and job id: a repeated attempt has the same */
     char change_key[CS_CHANGE_KEY_MAX]; /* version published; "" if there is none */
     int64_t received_utc_ms;            /* email: for its depth; CS_NEVER elsewhere */
     bool truncated;                     /* something was cut to fit max_bytes */
@@ -115,10 +117,10 @@ struct cs_record_head {
     enum cs_kind kind;
     enum cs_change change;
     const char *item_id;
-    const char *graph_id;          /* NULL writes null */
-    const char *change_key;        /* "" writes null */
-    int64_t last_modified_utc_ms;  /* CS_NEVER writes null */
-    const char *dedup_key;         /* NULL writes null */
+    const char *graph_id;         /* NULL writes null */
+    const char *change_key;       /* "" writes null */
+    int64_t last_modified_utc_ms; /* CS_NEVER writes null */
+    const char *dedup_key;        /* NULL writes null */
 };
 /** Writes everything but the body into an object that is open and stays open. */
 typedef void cs_record_members_fn(struct cs_jw *jw, const struct cs_fit *fit, const void *user);

@@ -14,9 +14,10 @@ struct cs_zone; /* zone.h */
 
 /* The first occurrence, which UNTIL depends on. */
 struct cs_rrule_start {
-    int64_t local_s;            /* wall clock, as seconds since 1970 as if it were UTC */
-    const struct cs_zone *zone; /* of that wall clock; NULL: unknown, UNTIL is then written as local time */
-    bool is_all_day;            /* UNTIL is a date */
+    int64_t local_s; /* wall clock, as seconds since 1970 as if it were UTC */
+    const struct cs_zone
+        *zone;       /* of that wall clock; NULL: unknown, UNTIL is then written as local time */
+    bool is_all_day; /* UNTIL is a date */
 };
 
 /**

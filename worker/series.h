@@ -5,7 +5,7 @@
 #include "worker/event.h"
 
 struct cs_series_exception {
-    const char *item_id;           /* as in its event record's key */
+    const char *item_id; /* as in its event record's key */
     int64_t original_start_utc_ms;
     int64_t start_utc_ms;
     int64_t end_utc_ms;
