@@ -3,7 +3,9 @@
  * For jobs, feedback, state and commands: small, ours, validated field by field. Graph's answers are
  * not read this way, see json_slice.h. Input passes cs_js_check() first, since json-c in strict mode
  * still takes single quotes, NaN and raw control characters, and silently caps integers at 64 bits:
- * all of that is refused here. Duplicate names are refused too.
+ * all of that is refused here. So are duplicate names, lone surrogates, a NUL in a name, and nesting
+ * deeper than the writer can write (CS_JW_DEPTH). What json-c made is compared with the text, since
+ * it loses parts silently when memory runs out.
  *
  * Getters return 0; -ENOENT (absent or null); -EINVAL (another type, or an integer out of [min,max],
  * or a string that holds a NUL or is longer than max). Values are borrowed from the document.
@@ -21,7 +23,7 @@ typedef const void *cs_json_val; /* a value inside a document, borrowed; NULL: n
 /** @return 0, -EBADMSG (not strict JSON; *reason is a static text), -ENOMEM */
 int cs_json_parse(const char *p, size_t n, struct cs_json **ret, const char **reason);
 void cs_json_free(struct cs_json *doc);
-cs_json_val cs_json_root(const struct cs_json *doc);
+cs_json_val cs_json_root(const struct cs_json *doc); /* NULL if the text is null */
 
 bool cs_json_is_object(cs_json_val v);
 bool cs_json_is_array(cs_json_val v);
@@ -36,10 +38,14 @@ int cs_json_bool(cs_json_val obj, const char *name, bool *ret);
 int cs_json_time(cs_json_val obj, const char *name, int64_t *ret_utc_ms);
 /** An element that is itself a string. */
 int cs_json_val_str(cs_json_val v, size_t max, const char **ret);
-/** The value as JSON text, appended; for keeping a part of a message as it came. */
+/**
+ * The value as JSON text, appended; for keeping a part of a message as it came. NULL writes null.
+ * @return 0 or the buffer's failure
+ */
 struct cs_buf;
 int cs_json_print(cs_json_val v, struct cs_buf *out);
-/** Iterates an object: *i starts at 0; false at the end. O(1) a step. */
+/** Iterates an object in the order of the text: *i starts at 0; false at the end, and for anything but an
+ * object. O(1) a step. A null value is NULL. */
 bool cs_json_next(cs_json_val obj, size_t *i, const char **name, cs_json_val *value);
 
 #endif

@@ -138,6 +138,19 @@ static void add_string(struct cs_buf *b, const char *s, size_t n)
     cs_buf_addc(b, '"');
 }
 
+void cs_jw_key_any(struct cs_jw *jw, const char *key)
+{
+    assert(in_object(jw) && !jw->have_key);
+    uint32_t bit = UINT32_C(1) << (jw->depth - 1);
+
+    if ((jw->first & bit) == 0)
+        cs_buf_addc(jw->buf, ',');
+    add_string(jw->buf, key, strlen(key));
+    cs_buf_addc(jw->buf, ':');
+    jw->first &= ~bit;
+    jw->have_key = true;
+}
+
 void cs_jw_strn(struct cs_jw *jw, const char *s, size_t n)
 {
     if (s == NULL) {

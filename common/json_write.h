@@ -28,6 +28,8 @@ void cs_jw_array(struct cs_jw *jw);
 void cs_jw_array_end(struct cs_jw *jw);
 /** key must be a plain ASCII name that needs no escaping. */
 void cs_jw_key(struct cs_jw *jw, const char *key);
+/** A name that may be any text; escaped where it must be. */
+void cs_jw_key_any(struct cs_jw *jw, const char *key);
 /** s NULL writes null. */
 void cs_jw_str(struct cs_jw *jw, const char *s);
 void cs_jw_strn(struct cs_jw *jw, const char *s, size_t n);
