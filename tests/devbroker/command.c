@@ -88,7 +88,7 @@ static bool parse_api(const char *text, int16_t *ret)
             return true;
         }
     }
-    if (!devbroker_parse_int(text, 0, 100, &n))
+    if (!devbroker_parse_int(text, 0, API_MAX, &n))
         return false;
     *ret = (int16_t)n;
     return true;
@@ -181,7 +181,7 @@ static const char *do_error(struct devbroker *b, char **arg, int n, FILE *extra)
 {
     rd_kafka_resp_err_t err, *errs;
     int16_t api;
-    int count, rtt_ms, id = -1, i, k;
+    int count, rtt_ms = 0, id = -1, i, k;
 
     (void)extra;
     if (n < 3 || n > 5 || !parse_api(arg[0], &api) ||
@@ -189,7 +189,11 @@ static const char *do_error(struct devbroker *b, char **arg, int n, FILE *extra)
         (n > 3 && !devbroker_parse_int(arg[3], 0, RTT_MAX_MS, &rtt_ms)) ||
         (n > 4 && !parse_broker(b, arg[4], true, &id)))
         return "usage: error API COUNT ERROR [RTT_MS [ID|all]]";
-    if (n == 3) {
+    if (n == 3 && b->broker_errors[api]) {
+        if (b->brokers > 1)
+            return "this API has had errors with RTT_MS: give RTT_MS (0) and ID";
+        rtt_ms = 0; /* of one broker, its own queue is the cluster's */
+    } else if (n == 3) {
         errs = calloc((size_t)count, sizeof(*errs));
         if (errs == NULL)
             return "out of memory";
@@ -199,7 +203,9 @@ static const char *do_error(struct devbroker *b, char **arg, int n, FILE *extra)
         free(errs);
         return NULL;
     }
-    /* with a delay the library takes them broker by broker only */
+    /* with a delay the library takes them broker by broker only, and from then on looks at the
+     * broker's own queue alone, even when it is empty */
+    b->broker_errors[api] = true;
     for (i = 1; i <= b->brokers; i++) {
         if (id != -1 && i != id)
             continue;
@@ -222,7 +228,7 @@ static const char *do_clear(struct devbroker *b, char **arg, int n, FILE *extra)
     if (n != 0)
         return "usage: clear";
     /* by number as well as by name: error takes both */
-    for (api = 0; api <= 100; api++)
+    for (api = 0; api <= API_MAX; api++)
         rd_kafka_mock_clear_request_errors(b->cluster, api);
     return NULL;
 }

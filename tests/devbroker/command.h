@@ -17,6 +17,7 @@
 #define PARTITIONS_MAX   1024
 #define TOPICS_MAX       1000
 #define TOPIC_NAME_MAX   249
+#define API_MAX          100
 
 struct devbroker {
     rd_kafka_t *rk;
@@ -24,6 +25,7 @@ struct devbroker {
     struct watch *watch;              /* NULL: nobody looks */
     int brokers;                      /* ids are 1 to this */
     int topics;
+    bool broker_errors[API_MAX + 1]; /* this API's errors are queued broker by broker */
 };
 
 /** Creates a topic and has it watched. @return NULL, or what was wrong (static) */

@@ -513,11 +513,11 @@ def watch(owner_fd, folder):
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     env = read_env(folder)
-    fds = [os.pidfd_open(n["pid"]) for n in env["nodes"]]
     poll = select.poll()
     poll.register(owner_fd, select.POLLIN)
-    if len(fds) == 1:  # of three, one may be killed and come back: there the owner alone counts
-        poll.register(fds[0], select.POLLIN)
+    if len(env["nodes"]) == 1:  # of three, one may be killed and come back: the owner alone counts
+        with contextlib.suppress(ProcessLookupError):
+            poll.register(os.pidfd_open(env["nodes"][0]["pid"]), select.POLLIN)
     poll.poll()
     now = read_env(folder)
     if now is not None and now["cluster_id"] == env["cluster_id"]:
