@@ -37,18 +37,23 @@ struct cs_address {
 void cs_address_normalize(const char *s, size_t n, struct cs_address *ret);
 const char *cs_address_problem_name(enum cs_address_problem p); /* NULL for CS_ADDRESS_OK */
 
-/* ---- people in a Graph item ------------------------------------------------------------------ */
-
 struct cs_tenant; /* common/tenant.h */
 
-/** Is it one of the tenant's people: its own domains, or the mailbox itself? A broken address is
- * inside only in its X.500 form, which Exchange uses for its own senders. */
+/**
+ * One of the tenant's people: the mailbox itself, or an address in one of its own domains. A broken
+ * address is inside only in its X.500 form, which Exchange uses for senders of its own.
+ */
 bool cs_address_is_inside(const struct cs_address *a, const struct cs_tenant *tenant,
                           const char *mailbox);
-/** The emailAddress of a Graph recipient ({"emailAddress":{"name","address"}}). False: there is none. */
-bool cs_address_of_recipient(struct cs_js recipient, struct cs_address *ret, struct cs_js *name);
+/**
+ * Of an emailAddress object ({"name","address"}).
+ * @param[out] ret   normalized; CS_ADDRESS_EMPTY if it has no address
+ * @param[out] name  string or {NULL,0}
+ * @return false: there is neither an address nor a name, nothing is written
+ */
+bool cs_address_read(struct cs_js email_address, struct cs_address *ret, struct cs_js *name);
 /** Members of an object that is open: address, name, and untagged and problem where they apply. */
 void cs_address_write(struct cs_jw *jw, const struct cs_address *a, struct cs_js name,
-                      size_t text_max);
+                      size_t text_max, bool *cut);
 
 #endif

@@ -136,4 +136,7 @@ int cs_record_build(const struct cs_record_ctx *ctx, const struct cs_record_head
                     cs_record_members_fn *members, const void *user, struct cs_js body,
                     bool with_body, struct cs_record *ret);
 
+/** Notes where the item is; on failure the record is cleared. NULL or "": not known. @return 0, -ENOMEM */
+int cs_record_set_folder(struct cs_record *rec, const char *folder_id);
+
 #endif
