@@ -89,15 +89,26 @@ enum cs_net {
 /**
  * Graph's answer to a verdict.
  *
+ * "Gone" is believed only with Graph's own code for it (ErrorItemNotFound and its like): then CS_REJECT
+ * with CS_CODE_FOLDER_GONE or CS_CODE_ITEM_GONE, since the same request can never succeed; what follows
+ * (the stream ends, a second look) is the caller's decision by the code. A 404 of unknown origin, a
+ * gateway's say, is a retry, so that no deletion is ever made of it. A 2xx is CS_DONE.
+ *
+ * scope follows what was asked (item, stream, mailbox; a batch counts as its mailbox), except where the
+ * code itself says that it is the mailbox's affair.
+ *
  * @param[in] code        most detailed error code of the body ("" or NULL: none), compared without case
  * @param[in] retry_after Retry-After as sent (seconds or HTTP date, RFC 9110 10.2.3), NULL: none
  * @param[in] utc_ms      now, for the date form
  */
 void cs_verdict_of_graph(int http_status, const char *code, const char *retry_after,
                          enum cs_asked asked, int64_t utc_ms, struct cs_verdict *ret);
-/** A request that got no whole answer. */
+/** A request that got no whole answer. Cancelled by us: CS_RETRY without a code; CS_NET_OK: CS_DONE. */
 void cs_verdict_of_net(enum cs_net net, struct cs_verdict *ret);
-/** The token endpoint's refusal: OAuth error name and the AADSTS numbers. */
+/**
+ * The token endpoint's refusal: OAuth error name ("" or NULL: none) and the AADSTS numbers. Always
+ * CS_RETRY at the tenant's scope: the code says whether a person must act.
+ */
 void cs_verdict_of_token(int http_status, const char *error, const int64_t *aadsts, size_t n,
                          const char *retry_after, int64_t utc_ms, struct cs_verdict *ret);
 /** Retry-After to milliseconds from now: -1 if absent or unreadable; never above 24 h, never below 0. */
@@ -107,6 +118,7 @@ const char *cs_outcome_name(enum cs_outcome o); /* "done", "more", "retry", "res
 int cs_outcome_parse(const char *s, enum cs_outcome *ret); /* 0, -EINVAL; never yields CS_FATAL */
 const char *cs_code_name(enum cs_code c);
 int cs_code_parse(const char *s, enum cs_code *ret); /* unknown names: CS_CODE_INTERNAL and -EINVAL */
-const char *cs_scope_name(enum cs_scope s);
+const char *cs_scope_name(enum cs_scope s); /* "item", "stream", "mailbox", "tenant", "service" */
+int cs_scope_parse(const char *s, enum cs_scope *ret); /* 0, -EINVAL */
 
 #endif
