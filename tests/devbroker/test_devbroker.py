@@ -138,7 +138,8 @@ def fill(broker, topic):
     for _ in range(12):
         for _ in range(10):
             producer.produce(topic, value=os.urandom(60000), partition=1)
-        producer.flush(20)
+        # the broker may be gone by now, if it was told to end at a loss
+        wait_for(lambda: producer.flush(0.2) == 0 or not broker.proc.running(), 20, "delivered")
 
 
 def every_end_is_orderly(t):
