@@ -90,7 +90,7 @@ class Proc:
     """A program that runs until it is told to stop.
 
     Start it from the main thread: it dies with the thread that started it (so nothing survives a
-    test that is killed). `lines` reads standard output line by line; else output goes to log_path
+    test that is killed). It is in a session of its own, so Ctrl-C reaches the test alone. `lines` reads standard output line by line; else output goes to log_path
     together with standard error.
     """
 
@@ -104,7 +104,7 @@ class Proc:
             self.popen = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *self.argv], env=full_env,
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if lines else log, stderr=log)
+                stdout=subprocess.PIPE if lines else log, stderr=log, start_new_session=True)
         self.pid = self.popen.pid
         self.expected_dead = False
         self._lines = queue.Queue()
