@@ -1,7 +1,12 @@
 /* tenant.h - the customers: who they are, which mailboxes, which rules.
  *
- * Read by conf.c, immutable afterwards, shared by reference: a reload makes a new set while jobs in
- * flight keep the old one.
+ * Read with the configuration (conf.h), immutable afterwards, shared by reference: a reload makes a new
+ * set while jobs in flight keep the old one.
+ *
+ * In the files: name, tenant_id, client_id, credentials = ( { secret_file | secret_env |
+ * certificate_file + key_file }, ... ), mailboxes = [ "ann@contoso.example", ... ], mailboxes_file,
+ * own_domains, backfill_days (or "all"), calendar_past_days, calendar_future_days, private_events, body,
+ * exclude_folders. A name that comes twice, no credential or no mailbox is refused.
  */
 #ifndef CS_COMMON_TENANT_H
 #define CS_COMMON_TENANT_H
@@ -16,6 +21,8 @@
 #define CS_MAILBOXES_MAX   200000 /* per tenant */
 #define CS_CREDENTIALS_MAX 8
 #define CS_DOMAINS_MAX     1000
+#define CS_EXCLUDES_MAX    1000
+#define CS_CALENDAR_DAYS_MAX 1825 /* past and future together: Graph refuses wider windows */
 
 struct cs_credential { /* exactly one kind */
     char *secret_file;      /* re-read when it changes */
@@ -34,12 +41,12 @@ struct cs_tenant {
     size_t n_credentials;
     char **mailboxes; /* lower-cased, sorted, no duplicates */
     size_t n_mailboxes;
-    char *mailboxes_file; /* NULL, or one id a line; read with the configuration */
+    char *mailboxes_file; /* NULL, or one id a line, # for comments; read with the configuration */
     char **own_domains; /* lower-case, IDNA */
     size_t n_own_domains;
-    int64_t backfill_days;        /* -1: all */
-    int64_t calendar_past_days;   /* 0..1000 */
-    int64_t calendar_future_days; /* 0..1000 */
+    int64_t backfill_days;        /* -1: all; default 365 */
+    int64_t calendar_past_days;   /* 0..1000; default 90 */
+    int64_t calendar_future_days; /* 0..1000; default 365 */
     enum cs_private_rule private_events;
     int body;                     /* enum cs_body_rule */
     char **exclude_folders;       /* well-known names or paths; default deleteditems, junkemail, drafts, outbox and the sync issues */
@@ -53,12 +60,18 @@ struct cs_tenant_set {
     unsigned refs; /* atomic */
 };
 
+/** Both from any thread. */
 struct cs_tenant_set *cs_tenants_ref(struct cs_tenant_set *set);
 void cs_tenants_unref(struct cs_tenant_set *set); /* NULL accepted */
 const struct cs_tenant *cs_tenants_find(const struct cs_tenant_set *set, const char *name);
 bool cs_tenant_has_mailbox(const struct cs_tenant *t, const char *mailbox);
-/** Is the address's domain one of the tenant's own (exact, case-insensitive)? */
+/** Is the address's domain one of the tenant's own? Exact (a subdomain is not), case-insensitive; the
+ * address has its domain in IDNA form already. */
 bool cs_tenant_owns_address(const struct cs_tenant *t, const char *address);
+
+extern const char *const cs_default_excludes[]; /* ends with NULL */
+/** Frees a tenant that is in no set (conf_tenant.c). NULL accepted. */
+void cs_tenant_free(struct cs_tenant *t);
 
 struct cs_folder_facts {
     const char *id;
@@ -67,8 +80,16 @@ struct cs_folder_facts {
     bool hidden;
     bool search_folder;     /* mailSearchFolder: its messages are duplicates */
 };
-/** PURE. Is this folder synchronized for this tenant? An excluded parent excludes its children, so
- * ancestors_in tells whether all its ancestors are in scope. */
+/**
+ * PURE. Is this folder synchronized for this tenant?
+ *
+ * Never: hidden folders, search folders, and what lies in a folder that is not. Else not, if an entry of
+ * exclude_folders names it: by its well-known name (case-insensitive), or by its path or the path of a
+ * folder above it (whole components, case-sensitive, "Inbox/Projects"). An entry that is one of Graph's
+ * well-known names in lower case is never taken for a path.
+ *
+ * @param[in] ancestors_in  are all folders above it in scope?
+ */
 bool cs_tenant_folder_in_scope(const struct cs_tenant *t, const struct cs_folder_facts *f,
                                bool ancestors_in);
 

@@ -1,0 +1,133 @@
+#include "common/tenant.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Conversation History stays in: people mail from it. */
+const char *const cs_default_excludes[] = {
+    "deleteditems", "junkemail",     "drafts",         "outbox",
+    "syncissues",   "conflicts",     "localfailures",  "serverfailures",
+    "recoverableitemsdeletions", NULL,
+};
+
+/* Microsoft Graph: mailFolder resource type, well-known folder names. */
+static const char *const well_known[] = {
+    "archive",       "clutter",       "conflicts",    "conversationhistory", "deleteditems",
+    "drafts",        "inbox",         "junkemail",    "localfailures",       "msgfolderroot",
+    "outbox",        "recoverableitemsdeletions",     "scheduled",           "searchfolders",
+    "sentitems",     "serverfailures", "syncissues",
+};
+
+static void free_strings(char **list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        free(list[i]);
+    free(list);
+}
+
+void cs_tenant_free(struct cs_tenant *t)
+{
+    if (t == NULL)
+        return;
+    for (size_t i = 0; i < t->n_credentials; i++) {
+        free(t->credentials[i].secret_file);
+        free(t->credentials[i].secret_env);
+        free(t->credentials[i].certificate_file);
+        free(t->credentials[i].key_file);
+    }
+    free(t->credentials);
+    free_strings(t->mailboxes, t->n_mailboxes);
+    free_strings(t->own_domains, t->n_own_domains);
+    free_strings(t->exclude_folders, t->n_exclude_folders);
+    free(t->mailboxes_file);
+    free(t->client_id);
+    free(t->tenant_id);
+    free(t->name);
+    free(t);
+}
+
+struct cs_tenant_set *cs_tenants_ref(struct cs_tenant_set *set)
+{
+    (void)__atomic_add_fetch(&set->refs, 1, __ATOMIC_RELAXED); /* only the last one's end matters */
+    return set;
+}
+
+void cs_tenants_unref(struct cs_tenant_set *set)
+{
+    if (set == NULL || __atomic_sub_fetch(&set->refs, 1, __ATOMIC_ACQ_REL) != 0)
+        return;
+    for (size_t i = 0; i < set->n; i++)
+        cs_tenant_free(set->tenants[i]);
+    free(set->tenants);
+    free(set);
+}
+
+const struct cs_tenant *cs_tenants_find(const struct cs_tenant_set *set, const char *name)
+{
+    size_t low = 0, high = set->n;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        int c = strcmp(set->tenants[mid]->name, name);
+        if (c == 0)
+            return set->tenants[mid];
+        if (c < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return NULL;
+}
+
+bool cs_tenant_has_mailbox(const struct cs_tenant *t, const char *mailbox)
+{
+    size_t low = 0, high = t->n_mailboxes;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        int c = strcmp(t->mailboxes[mid], mailbox);
+        if (c == 0)
+            return true;
+        if (c < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return false;
+}
+
+bool cs_tenant_owns_address(const struct cs_tenant *t, const char *address)
+{
+    const char *at = strrchr(address, '@'); /* a quoted local part may hold one too */
+
+    for (size_t i = 0; at != NULL && i < t->n_own_domains; i++)
+        if (strcasecmp(at + 1, t->own_domains[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool is_well_known(const char *entry)
+{
+    for (size_t i = 0; i < sizeof(well_known) / sizeof(well_known[0]); i++)
+        if (strcmp(entry, well_known[i]) == 0)
+            return true;
+    return false;
+}
+
+bool cs_tenant_folder_in_scope(const struct cs_tenant *t, const struct cs_folder_facts *f,
+                               bool ancestors_in)
+{
+    if (!ancestors_in || f->hidden || f->search_folder)
+        return false;
+    for (size_t i = 0; i < t->n_exclude_folders; i++) {
+        const char *entry = t->exclude_folders[i];
+        size_t n = strlen(entry);
+        if (f->well_known != NULL && f->well_known[0] != '\0' && strcasecmp(entry, f->well_known) == 0)
+            return false;
+        if (f->path != NULL && strncmp(f->path, entry, n) == 0 && (f->path[n] == '\0' || f->path[n] == '/') &&
+            !is_well_known(entry))
+            return false;
+    }
+    return true;
+}
