@@ -9,11 +9,11 @@
     kafka.py restart --dir D --node N               start it again on its old ports and data
     kafka.py stop    --dir D                        stop all of them and remove their data
 
-D/env.json, written when every broker answers:
+D/env.json; "ready" becomes true when every broker answers:
 
     {"bootstrap": "127.0.0.1:p[,...]", "version": "4.3.1", "brokers": 1, "cluster_id": "...",
      "dir": "D", "nodes": [{"id": 1, "pid": 123, "pid_start": 456, "port": p, "controller_port": q,
-                            "secure_port": r or null, "log": "D/node1/server.log"}],
+                            "secure_port": r or null, "log": "D/node1/server.log"}], "ready": true,
      "secure": null or {"listener": "scram", "bootstrap": "127.0.0.1:r", "client": {librdkafka properties}}}
 
 Everything listens on 127.0.0.1. A second `start` on the same directory stops what runs there first.
@@ -386,7 +386,7 @@ def format_nodes(nodes, jars, cluster_id, secure):
         raise KafkaError(f"kafka.tools.StorageTool format failed:\n{failed[-4000:]}")
 
 
-def start_once(folder, count, version, listener, jars):
+def start_once(folder, count, version, listener, jars, token):
     user, password = "crmsync", secrets.token_hex(12)
     secure = None
     if listener:
@@ -416,7 +416,7 @@ def start_once(folder, count, version, listener, jars):
     format_nodes(nodes, jars, cluster_id, secure)
     env = {"bootstrap": ",".join(f"127.0.0.1:{n['port']}" for n in nodes), "version": version,
            "brokers": count, "cluster_id": cluster_id, "dir": str(folder), "jars": str(jars),
-           "nodes": nodes, "secure": None}
+           "nodes": nodes, "secure": None, "ready": False, "token": token}
     if secure:
         env["secure"] = {
             "listener": listener,
@@ -426,16 +426,19 @@ def start_once(folder, count, version, listener, jars):
     try:
         for node in nodes:
             procs.append(spawn(node, jars))
+            write_env(env)  # should we be killed while we wait, `stop` and the owner's end find them
         wait_ready(env, procs)
     except BaseException:  # also on Ctrl-C: nothing may stay behind
         for node in nodes:
             end(node, signal.SIGKILL, 10)
+        (folder / "env.json").unlink(missing_ok=True)
         raise
+    env["ready"] = True
     write_env(env)
     return env
 
 
-def start(folder, brokers=1, version=MAIN, listener=None, quiet=True):
+def start(folder, brokers=1, version=MAIN, listener=None, quiet=True, token=None):
     """Start a cluster and return its env (the content of env.json). Raises KafkaError."""
     folder = Path(folder).resolve()
     version = ALIASES.get(version, version)
@@ -444,7 +447,7 @@ def start(folder, brokers=1, version=MAIN, listener=None, quiet=True):
     with locked(folder):
         for attempt in range(3):
             try:
-                env = start_once(folder, brokers, version, listener, jars)
+                env = start_once(folder, brokers, version, listener, jars, token)
                 break
             except KafkaError as e:
                 # somebody took a port between our look and the broker's bind
@@ -504,25 +507,25 @@ def restart(folder, node_id):
         return env
 
 
-def watch(owner_fd, folder):
-    """Detached: stop the cluster when the process behind owner_fd ends, or when it is stopped."""
+def watch(owner_fd, folder, token):
+    """Forks a process that stops the cluster started with `token` when the owner has ended."""
     if os.fork() != 0:
         return
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    env = read_env(folder)
     poll = select.poll()
     poll.register(owner_fd, select.POLLIN)
-    if len(env["nodes"]) == 1:  # of three, one may be killed and come back: the owner alone counts
-        with contextlib.suppress(ProcessLookupError):
-            poll.register(os.pidfd_open(env["nodes"][0]["pid"]), select.POLLIN)
     poll.poll()
-    now = read_env(folder)
-    if now is not None and now["cluster_id"] == env["cluster_id"]:
+    env = read_env(folder)
+    if env is not None and env["token"] == token:
         stop(folder)
     os._exit(0)
+
+
+def on_sigterm(signum, frame):
+    raise SystemExit(128 + signum)  # so that what was started is ended
 
 
 def main(argv):
@@ -549,11 +552,11 @@ def main(argv):
         if args.verb == "fetch":
             print(fetch(ALIASES.get(args.version, args.version)))
         elif args.verb == "start":
-            # opened before anything is started: the parent cannot be mistaken for another later
-            owner = os.pidfd_open(os.getppid()) if args.with_parent else None
-            start(args.dir, args.brokers, args.version, args.listener, quiet=False)
-            if owner is not None:
-                watch(owner, args.dir.resolve())
+            token = secrets.token_hex(8)
+            if args.with_parent:  # before anything is started, so that a start cut off is covered
+                watch(os.pidfd_open(os.getppid()), args.dir.resolve(), token)
+            signal.signal(signal.SIGTERM, on_sigterm)
+            start(args.dir, args.brokers, args.version, args.listener, quiet=False, token=token)
         elif args.verb == "stop":
             stop(args.dir)
         elif args.verb == "kill":

@@ -128,15 +128,20 @@ def three_brokers_lose_one(t):
     check_equal(sorted(values, key=int), [str(n) for n in range(total)], "records, each once")
 
 
+def owned_start(t, folder, then):
+    """A shell that starts a broker with --with-parent and is its owner."""
+    t.undo(lambda: kafka_bed.stop(folder))
+    # with a command after it, the shell does not give its own place to kafka.py
+    return subprocess.Popen(
+        ["/bin/bash", "-c", '"$@" && ' + then, "bash", "/usr/bin/python3", "-B",
+         str(ROOT / "tests/kafka/kafka.py"), "start", "--dir", str(folder), "--with-parent"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def ends_with_its_owner(t):
     """--with-parent: a caller that is killed leaves no broker behind."""
     folder = t.dir / "owned"
-    # the shell stays the parent (a bare command would replace it) and then waits to be killed
-    shell = subprocess.Popen(
-        ["/bin/bash", "-c", '"$@" && echo up && read -r line', "bash", "/usr/bin/python3", "-B",
-         str(ROOT / "tests/kafka/kafka.py"), "start", "--dir", str(folder), "--with-parent"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    t.undo(lambda: kafka_bed.stop(folder))
+    shell = owned_start(t, folder, "echo up && read -r line")
     try:
         lines = [shell.stdout.readline(), shell.stdout.readline()]
         check_equal(lines[1], "up\n", "the start's last line")
@@ -149,6 +154,24 @@ def ends_with_its_owner(t):
     wait_for(lambda: kafka_bed.read_env(folder) is None, 20, "env.json is gone")
 
 
+def ends_with_its_owner_while_starting(t):
+    """The same when owner and start are killed before the broker has answered."""
+    folder = t.dir / "owned"
+    shell = owned_start(t, folder, "true")
+    try:
+        env = wait_for(lambda: kafka_bed.read_env(folder), 60, "the broker is spawned")
+        check(not env["ready"], "the broker is ready already")
+        pid = env["nodes"][0]["pid"]
+        # the start is the shell's only child
+        with open(f"/proc/{shell.pid}/task/{shell.pid}/children", encoding="ascii") as f:
+            starter = int(f.read().split()[0])
+        os.kill(starter, signal.SIGKILL)
+    finally:
+        shell.send_signal(signal.SIGKILL)
+        shell.communicate()
+    check(wait_pid_gone(pid, 40), "the broker outlived a start that was killed")
+
+
 if __name__ == "__main__":
     sys.exit(main(transactions_on_4, scram_on_3_9, mutual_tls_on_4, three_brokers_lose_one,
-                  ends_with_its_owner))
+                  ends_with_its_owner, ends_with_its_owner_while_starting))

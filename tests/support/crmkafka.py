@@ -230,7 +230,10 @@ class Kafka(Broker):
         path = os.environ.get("CRMSYNC_TEST_KAFKA_ENV")
         if path:
             with open(path, encoding="utf-8") as f:
-                return cls(test, json.load(f))
+                env = json.load(f)
+            if not env["ready"]:
+                raise Failure(f"the broker of {path} never got ready")
+            return cls(test, env)
         return cls.own(test)
 
     @classmethod
