@@ -4,8 +4,9 @@
     ctest_union.py OUT_DIR MAIN_BUILD [PREFIX=BUILD:LABEL_REGEX ...]
 
 Tests of MAIN_BUILD keep their names. Of each further build those whose label matches LABEL_REGEX are
-added as PREFIX.NAME with the further label PREFIX; fixtures and dependencies get the prefix too, so
-the builds do not meet. Then: ctest --test-dir OUT_DIR.
+added as PREFIX.NAME with the further label PREFIX. Fixtures and dependencies among them get the prefix
+too, so the builds do not meet; what they need and were not selected with (the broker) is MAIN_BUILD's,
+and so is its env.json. Then: ctest --test-dir OUT_DIR.
 """
 
 import json
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 RENAMED = ("FIXTURES_SETUP", "FIXTURES_CLEANUP", "FIXTURES_REQUIRED", "DEPENDS")
+BROKER_ENV = "CRMSYNC_TEST_KAFKA_ENV="
 
 
 def quote(text):
@@ -33,11 +35,15 @@ def tests_of(build, labels=None):
     return json.loads(run.stdout)["tests"]
 
 
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
 def value_text(value):
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, list):
-        return ";".join(value_text(v) for v in value)
+        return ";".join(value_text(v).replace(";", "\\;") for v in value)
     if isinstance(value, dict):  # REQUIRED_FILES and the like never are; regexes come as lists
         raise SystemExit(f"ctest_union: a property of unknown form: {value}")
     return str(value)
@@ -51,27 +57,45 @@ def thread_sanitizer_needs_fixed_layout():
         return False
 
 
-def lines_for(tests, prefix):
+def broker_env(tests):
+    """The setting of CRMSYNC_TEST_KAFKA_ENV that a build's tests have, or None."""
+    for test in tests:
+        for prop in test.get("properties", ()):
+            if prop["name"] == "ENVIRONMENT":
+                for entry in as_list(prop["value"]):
+                    if entry.startswith(BROKER_ENV):
+                        return entry
+    return None
+
+
+def lines_for(tests, prefix="", main_broker=None):
     launcher = []
     if prefix == "tsan" and thread_sanitizer_needs_fixed_layout():
         launcher = ["/usr/bin/setarch", "-R"]
+    own = {v for test in tests for prop in test.get("properties", ())
+           if prop["name"] == "FIXTURES_SETUP" for v in as_list(prop["value"])}
+    own |= {test["name"] for test in tests}
     for test in tests:
         name = f"{prefix}.{test['name']}" if prefix else test["name"]
         if "command" not in test:
             raise SystemExit(f"ctest_union: {name} has no program: build it first")
         command = " ".join(quote(arg) for arg in launcher + test["command"])
         yield f"add_test({quote(name)} {command})"
-        labels_seen = False
+        labels = []
         for prop in test.get("properties", ()):
             key, value = prop["name"], prop["value"]
             if prefix and key in RENAMED:
-                value = [f"{prefix}.{v}" for v in (value if isinstance(value, list) else [value])]
-            if prefix and key == "LABELS":
-                value = [*(value if isinstance(value, list) else [value]), prefix]
-                labels_seen = True
+                value = [f"{prefix}.{v}" if v in own else v for v in as_list(value)]
+            if prefix and key == "ENVIRONMENT" and main_broker:
+                value = [main_broker if v.startswith(BROKER_ENV) else v for v in as_list(value)]
+            if key == "LABELS":
+                labels = as_list(value)
+                continue
             yield f"set_tests_properties({quote(name)} PROPERTIES {key} {quote(value_text(value))})"
-        if prefix and not labels_seen:
-            yield f"set_tests_properties({quote(name)} PROPERTIES LABELS {prefix})"
+        if prefix:
+            labels = [*labels, prefix]
+        if labels:
+            yield f"set_tests_properties({quote(name)} PROPERTIES LABELS {quote(value_text(labels))})"
 
 
 def main(argv):
@@ -80,11 +104,12 @@ def main(argv):
         return 64
     out, main_build = Path(argv[0]), Path(argv[1]).resolve()
     lines = ["# Written by ctest_union.py at each run."]
-    lines += lines_for(tests_of(main_build), "")
+    main_tests = tests_of(main_build)
+    lines += lines_for(main_tests)
     for arg in argv[2:]:
         prefix, rest = arg.split("=", 1)
         build, labels = rest.split(":", 1)
-        lines += lines_for(tests_of(Path(build).resolve(), labels), prefix)
+        lines += lines_for(tests_of(Path(build).resolve(), labels), prefix, broker_env(main_tests))
     out.mkdir(parents=True, exist_ok=True)
     (out / "CTestTestfile.cmake").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
