@@ -305,7 +305,9 @@ static int walk(const struct cs_setting *table, void *settings, bool *given, con
                 break;
             is_group = is_group || (strncmp(table[k].key, key, (size_t)n) == 0 && table[k].key[n] == '.');
         }
-        if (table[k].key != NULL) {
+        if (table[k].key != NULL && table[k].type == CS_CONF_OTHER) {
+            r = 0;
+        } else if (table[k].key != NULL) {
             struct origin o = {path, node->line, key, err};
             r = set_from_node(&table[k], settings, node, &o);
             given[k] = true;
@@ -465,6 +467,8 @@ int cs_conf_load(const char *path, const struct cs_setting *table, void *setting
     for (size_t i = 0; r == 0 && i < n; i++) {
         const struct cs_setting *s = &table[i];
         struct origin o = {path, 0, s->key, err};
+        if (s->type == CS_CONF_OTHER)
+            continue;
         if (s->type == CS_CONF_MAP) {
             r = map_from_environment(s, settings, err);
             continue;
@@ -633,13 +637,13 @@ static void print_group(const struct cs_setting *table, const void *settings, co
 
     for (size_t i = 0; table[i].key != NULL; i++) {
         const struct cs_setting *s = &table[i];
-        if (strncmp(s->key, prefix, n) != 0)
+        if (s->type == CS_CONF_OTHER || strncmp(s->key, prefix, n) != 0)
             continue;
         size_t len = strcspn(s->key + n, ".");
         bool is_leaf = s->key[n + len] == '\0';
         bool seen = false;
         for (size_t k = 0; k < i && !seen && !is_leaf; k++)
-            seen = strncmp(table[k].key, s->key, n + len + 1) == 0;
+            seen = table[k].type != CS_CONF_OTHER && strncmp(table[k].key, s->key, n + len + 1) == 0;
         if (seen)
             continue;
         if (!is_leaf) {

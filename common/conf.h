@@ -25,6 +25,8 @@ enum cs_conf_type {
     CS_CONF_STR,  /* char *, ours; no control characters; "" allowed only if def is "" */
     CS_CONF_ENUM, /* int: index into choices */
     CS_CONF_MAP,  /* struct cs_conf_map: free keys with dots (kafka.properties); def is "" */
+    CS_CONF_OTHER, /* a key or a whole group ("schedule") of the other program: both read one file. Accepted
+                      unseen, not printed; the program that it belongs to checks it */
 };
 
 #define CS_CONF_REQUIRED 1u /* no default: must be given */

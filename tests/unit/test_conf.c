@@ -33,6 +33,8 @@ static const struct cs_setting own[] = {
     {"work.password", CS_CONF_STR, AT(password), "", 1, 100, CS_CONF_SECRET, "Secret.", NULL},
     {"work.optional", CS_CONF_STR, AT(optional), "", 1, 100, 0, "Nothing needed.", NULL},
     {"work.colour", CS_CONF_ENUM, AT(colour), "green", 0, 0, 0, "Which.", colours},
+    {"work.theirs", CS_CONF_OTHER, 0, NULL, 0, 0, 0, NULL, NULL},
+    {"their", CS_CONF_OTHER, 0, NULL, 0, 0, 0, NULL, NULL},
     {"work.more", CS_CONF_MAP, AT(more), "", 0, 0, 0, "Free keys.", NULL},
     {0},
 };
@@ -129,6 +131,9 @@ static void test_defaults_and_values(void **state)
     assert_string_equal(s.name, "j\xC3\xB6");
     assert_int_equal(s.common.kafka_delivery, CS_AT_LEAST_ONCE);
     assert_int_equal(load("\xEF\xBB\xBF" KAFKA), 0);
+    /* keys of the other program, which reads the same file */
+    assert_int_equal(load(KAFKA "their: { anything: { at = 1; }; }; work: { theirs = \"x\"; count = 3; };"), 0);
+    assert_int_equal(s.count, 3);
 }
 
 static void test_refuses_with_file_line_and_key(void **state)
@@ -315,7 +320,9 @@ static void test_sample_means_the_defaults(void **state)
     cs_conf_print(table, &s, &from_nothing);
     assert_string_equal(from_sample.data, from_nothing.data);
     for (size_t i = 0; table[i].key != NULL; i++)
-        assert_non_null(strstr(sample.data, table[i].help));
+        if (table[i].type != CS_CONF_OTHER)
+            assert_non_null(strstr(sample.data, table[i].help));
+    assert_null(strstr(sample.data, "their"));
     cs_buf_clear(&sample);
     cs_buf_clear(&from_sample);
     cs_buf_clear(&from_nothing);
