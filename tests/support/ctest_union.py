@@ -3,13 +3,14 @@
 
     ctest_union.py OUT_DIR MAIN_BUILD [PREFIX=BUILD:LABEL_REGEX ...]
 
-Tests of MAIN_BUILD keep their names. Of each further build those whose label matches LABEL_REGEX are
-added as PREFIX.NAME with the further label PREFIX. Fixtures and dependencies among them get the prefix
+Tests of MAIN_BUILD keep their names. Of each further build those with a label that LABEL_REGEX
+matches are added as PREFIX.NAME with the further label PREFIX. Fixtures and dependencies among them get the prefix
 too, so the builds do not meet; what they need and were not selected with (the broker) is MAIN_BUILD's,
 and so is its env.json. Then: ctest --test-dir OUT_DIR.
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,11 +29,13 @@ def quote(text):
 
 
 def tests_of(build, labels=None):
+    """The tests as ctest tells them. Chosen by label here: ctest -L brings the fixtures along."""
     cmd = ["ctest", "--test-dir", str(build), "--show-only=json-v1"]
-    if labels:
-        cmd += ["-L", labels]
     run = subprocess.run(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(run.stdout)["tests"]
+    tests = json.loads(run.stdout)["tests"]
+    return [t for t in tests if labels is None or any(
+        re.fullmatch(labels, label) for prop in t.get("properties", ())
+        if prop["name"] == "LABELS" for label in as_list(prop["value"]))]
 
 
 def as_list(value):
