@@ -322,7 +322,8 @@ static void test_sample_means_the_defaults(void **state)
     for (size_t i = 0; table[i].key != NULL; i++)
         if (table[i].type != CS_CONF_OTHER)
             assert_non_null(strstr(sample.data, table[i].help));
-    assert_null(strstr(sample.data, "their"));
+    assert_null(strstr(sample.data, "theirs"));
+    assert_null(strstr(sample.data, "their:"));
     cs_buf_clear(&sample);
     cs_buf_clear(&from_sample);
     cs_buf_clear(&from_nothing);
