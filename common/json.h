@@ -3,7 +3,7 @@
  * For jobs, feedback, state and commands: small, ours, validated field by field. Graph's answers are
  * not read this way, see json_slice.h. Input passes cs_js_check() first, since json-c in strict mode
  * still takes single quotes, NaN and raw control characters, and silently caps integers at 64 bits:
- * all of that is refused here. So are duplicate names, lone surrogates, a NUL in a name, and nesting
+ * all of that is refused here. So are duplicate names, lone surrogates, a NUL or an escaped surrogate pair in a name, and nesting
  * deeper than the writer can write (CS_JW_DEPTH). What json-c made is compared with the text, since
  * it loses parts silently when memory runs out.
  *

@@ -24,7 +24,7 @@ static void test_refuses(void **state)
         "", "{'a':1}", "NaN", "[Infinity]", "{\"a\":1}{", "{\"a\":\"\t\"}", "[1,]", "{\"a\":1,\"a\":1}",
         "{\"a\":1,\"\\u0061\":2}", "{\"x\":[{\"a\":{},\"b\":1,\"a\":[]}]}", "9223372036854775808",
         "[-9223372036854775809]", "{\"a\":18446744073709551615}", "{\"a\\u0000b\":1}", "\"\\ud800\"",
-        "{\"\\udc00\":1}", "\"\xff\"", "// c\n1", "[0x1]", "[01]", "[1.]", "{\"\":1,\"\":2}",
+        "{\"\\udc00\":1}", "{\"\\ud83d\\ude00\":1}", "\"\xff\"", "// c\n1", "[0x1]", "[01]", "[1.]", "{\"\":1,\"\":2}",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct cs_json *doc = NULL;
@@ -107,6 +107,20 @@ static void test_getters(void **state)
     cs_json_free(NULL);
 }
 
+/* json-c makes U+FFFD of these: code points whose low 16 bits look like a surrogate. */
+static void test_escaped_pairs(void **state)
+{
+    (void)state;
+    struct cs_json *doc = parse("[\"\\ud837\\ude00\",\"\\ud836\\udc00x\",\"\\ud83d\\ude00\",\"\xF0\x9D\xB8\x80\"]");
+    static const char *const want[] = {"\xF0\x9D\xB8\x80", "\xF0\x9D\xA0\x80x", "\xF0\x9F\x98\x80", "\xF0\x9D\xB8\x80"};
+    for (size_t i = 0; i < 4; i++) {
+        const char *s = NULL;
+        assert_int_equal(cs_json_val_str(cs_json_at(cs_json_root(doc), i), 10, &s), 0);
+        assert_string_equal(s, want[i]);
+    }
+    cs_json_free(doc);
+}
+
 static void test_prints_what_came(void **state)
 {
     (void)state;
@@ -133,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_getters),
+        cmocka_unit_test(test_escaped_pairs),
         cmocka_unit_test(test_prints_what_came),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
