@@ -22,26 +22,14 @@ static struct json_object *object_of(cs_json_val v)
     return (struct json_object *)(uintptr_t)v;
 }
 
-/* The text that a number with a fraction or exponent was made of; json-c keeps it. */
+/* The text that a number with a fraction or exponent was made of, see build(). */
 static const char *double_text(struct json_object *o)
 {
     return json_object_get_userdata(o);
 }
 
-/* json-c 0.16 turns some escaped pairs into U+FFFD: it looks at the low bits of what it has put together as
- * if that were a surrogate still (\ud837\ude00). Raw UTF-8 it gets right. */
-static bool has_escaped_pair(struct cs_js text, const struct cs_buf *decoded)
-{
-    if (memchr(text.p, '\\', text.n) == NULL)
-        return false;
-    for (size_t i = 0; i < decoded->len; i++)
-        if ((unsigned char)decoded->data[i] >= 0xF0)
-            return true;
-    return false;
-}
-
-/* Decoded into scratch; a NUL is fine in a value, not in a name. */
-static int decode(struct cs_js text, bool is_name, struct cs_buf *scratch, const char **reason)
+/* The decoded text, with a NUL behind it, in scratch. */
+static int decode(struct cs_js text, struct cs_buf *scratch, const char **reason)
 {
     cs_buf_reset(scratch);
     int r = cs_js_str(text, scratch);
@@ -51,125 +39,130 @@ static int decode(struct cs_js text, bool is_name, struct cs_buf *scratch, const
         *reason = "a lone surrogate";
         return -EBADMSG;
     }
-    if (is_name && memchr(scratch->data, '\0', scratch->len) != NULL) {
-        *reason = "a NUL in a name";
-        return -EBADMSG;
-    }
-    if (is_name && has_escaped_pair(text, scratch)) {
-        *reason = "a name with an escaped surrogate pair";
-        return -EBADMSG;
+    return 0;
+}
+
+/* The tree is made here, out of slices, and not by json-c's own reader: 0.16 crashes or loses parts without
+ * a word when memory runs out, makes U+FFFD of escaped pairs such as \ud837\ude00, and cuts a name at its
+ * first NUL. The depth is bounded by cs_js_check(), so this may recurse. */
+static int build(struct cs_js text, struct cs_buf *scratch, struct json_object **ret, const char **reason);
+
+static int build_members(struct cs_js text, struct json_object *o, struct cs_buf *scratch,
+                         const char **reason)
+{
+    struct cs_js_iter it = {0};
+    struct cs_js name, value;
+
+    while (cs_js_next_member(text, &it, &name, &value)) {
+        struct json_object *member = NULL;
+        int r = build(value, scratch, &member, reason);
+        if (r == 0)
+            r = decode(name, scratch, reason);
+        if (r == 0 && memchr(scratch->data, '\0', scratch->len) != NULL) {
+            *reason = "a NUL in a name";
+            r = -EBADMSG;
+        }
+        if (r == 0 && json_object_object_get_ex(o, scratch->data, NULL)) {
+            *reason = "a name comes twice";
+            r = -EBADMSG;
+        }
+        if (r == 0 && json_object_object_add_ex(o, scratch->data, member, JSON_C_OBJECT_ADD_KEY_IS_NEW) != 0)
+            r = -ENOMEM;
+        if (r < 0) {
+            (void)json_object_put(member); /* not taken: ours, and its only reference */
+            return r;
+        }
     }
     return 0;
 }
 
-/* A string that json-c got wrong is set right, see has_escaped_pair(). */
-static int compare_string(struct cs_js text, struct json_object *o, const struct cs_buf *decoded)
-{
-    if (!json_object_is_type(o, json_type_string) || decoded->len > INT_MAX)
-        return -ENOMEM;
-    for (int times = 0; times < 2; times++) {
-        if ((size_t)json_object_get_string_len(o) == decoded->len &&
-            memcmp(json_object_get_string(o), decoded->data, decoded->len) == 0)
-            return 0;
-        if (!has_escaped_pair(text, decoded) ||
-            json_object_set_string_len(o, decoded->data, (int)decoded->len) == 0)
-            return -ENOMEM;
-    }
-    return -ENOMEM;
-}
-
-/* Is the tree what the text says? -EBADMSG: the text has something that we refuse and json-c takes.
- * -ENOMEM: the tree lacks something, which happens only when json-c ran out of memory. The depth is
- * bounded by cs_js_check(), so it may recurse. */
-static int compare(struct cs_js text, struct json_object *o, struct cs_buf *scratch,
-                   const char **reason)
+static int build_elements(struct cs_js text, struct json_object *o, struct cs_buf *scratch,
+                          const char **reason)
 {
     struct cs_js_iter it = {0};
-    struct cs_js name, value;
-    int64_t i;
-    size_t n = 0;
-    int r;
+    struct cs_js value;
+
+    while (cs_js_next_element(text, &it, &value)) {
+        struct json_object *element = NULL;
+        int r = build(value, scratch, &element, reason);
+        if (r == 0 && json_object_array_add(o, element) != 0)
+            r = -ENOMEM;
+        if (r < 0) {
+            (void)json_object_put(element); /* not taken */
+            return r;
+        }
+    }
+    return 0;
+}
+
+static bool is_integer(struct cs_js v)
+{
+    return memchr(v.p, '.', v.n) == NULL && memchr(v.p, 'e', v.n) == NULL &&
+           memchr(v.p, 'E', v.n) == NULL;
+}
+
+static int build(struct cs_js text, struct cs_buf *scratch, struct json_object **ret, const char **reason)
+{
+    struct json_object *o = NULL;
+    bool flag = false;
+    int64_t i = 0;
+    int r = 0;
 
     switch (cs_js_type(text)) {
     case CS_JS_OBJECT:
-        /* names first: with one twice, the tree has only its last value */
-        while (cs_js_next_member(text, &it, &name, &value)) {
-            r = decode(name, true, scratch, reason);
-            if (r < 0)
-                return r;
-            n++;
-        }
-        if (!json_object_is_type(o, json_type_object))
-            return -ENOMEM;
-        it = (struct cs_js_iter){0};
-        if ((size_t)json_object_object_length(o) != n) {
-            /* fewer: is it a name that comes twice, or one that was lost? */
-            while (cs_js_next_member(text, &it, &name, &value)) {
-                r = decode(name, true, scratch, reason);
-                if (r < 0)
-                    return r;
-                if (!json_object_object_get_ex(o, scratch->data, NULL))
-                    return -ENOMEM;
-            }
-            *reason = "a name comes twice";
-            return -EBADMSG;
-        }
-        while (cs_js_next_member(text, &it, &name, &value)) {
-            struct json_object *member = NULL;
-            r = decode(name, true, scratch, reason);
-            if (r < 0)
-                return r;
-            if (!json_object_object_get_ex(o, scratch->data, &member))
-                return -ENOMEM;
-            r = compare(value, member, scratch, reason);
-            if (r < 0)
-                return r;
-        }
-        return 0;
+        o = json_object_new_object();
+        if (o != NULL)
+            r = build_members(text, o, scratch, reason);
+        break;
     case CS_JS_ARRAY:
-        if (!json_object_is_type(o, json_type_array))
-            return -ENOMEM;
-        for (; cs_js_next_element(text, &it, &value); n++) {
-            if (n >= json_object_array_length(o))
-                return -ENOMEM;
-            r = compare(value, json_object_array_get_idx(o, n), scratch, reason);
-            if (r < 0)
-                return r;
-        }
-        return 0;
+        o = json_object_new_array();
+        if (o != NULL)
+            r = build_elements(text, o, scratch, reason);
+        break;
     case CS_JS_STRING:
-        r = decode(text, false, scratch, reason);
-        if (r < 0)
-            return r;
-        return compare_string(text, o, scratch);
+        r = decode(text, scratch, reason);
+        if (r == 0)
+            o = json_object_new_string_len(scratch->data, (int)scratch->len);
+        break;
     case CS_JS_NUMBER:
-        if (memchr(text.p, '.', text.n) != NULL || memchr(text.p, 'e', text.n) != NULL ||
-            memchr(text.p, 'E', text.n) != NULL) {
-            const char *s = json_object_is_type(o, json_type_double) ? double_text(o) : NULL;
-            return s != NULL && strlen(s) == text.n && memcmp(s, text.p, text.n) == 0 ? 0 : -ENOMEM;
-        }
-        if (cs_js_i64(text, &i) < 0) {
+        if (!is_integer(text)) {
+            cs_buf_reset(scratch);
+            cs_buf_add(scratch, text.p, text.n);
+            r = cs_buf_failed(scratch);
+            if (r == 0) /* with its text, so that it is printed as it came */
+                o = json_object_new_double_s(strtod(scratch->data, NULL), scratch->data);
+        } else if (cs_js_i64(text, &i) < 0) {
             *reason = "an integer beyond 64 bits";
-            return -EBADMSG;
+            r = -EBADMSG;
+        } else {
+            o = json_object_new_int64(i);
         }
-        return json_object_is_type(o, json_type_int) && json_object_get_int64(o) == i ? 0 : -ENOMEM;
+        break;
     case CS_JS_BOOL:
-        return json_object_is_type(o, json_type_boolean) ? 0 : -ENOMEM;
-    default:
-        return o == NULL ? 0 : -ENOMEM;
+        (void)cs_js_bool(text, &flag); /* it is one */
+        o = json_object_new_boolean(flag);
+        break;
+    default: /* null is NULL */
+        return 0;
     }
+    if (r == 0 && o == NULL)
+        r = -ENOMEM;
+    if (r < 0) {
+        (void)json_object_put(o); /* half-built, and its only reference */
+        return r;
+    }
+    *ret = o;
+    return 0;
 }
 
 int cs_json_parse(const char *p, size_t n, struct cs_json **ret, const char **reason)
 {
     struct cs_js text;
     struct cs_js_error err;
-    struct cs_json *doc = NULL;
-    struct json_tokener *tok = NULL;
     struct cs_buf scratch;
+    struct cs_json *doc;
     int r;
 
-    cs_buf_init(&scratch, 0);
     if (cs_js_check(p, n, CS_JW_DEPTH, &text, &err) < 0) {
         *reason = err.reason;
         return -EBADMSG;
@@ -179,26 +172,17 @@ int cs_json_parse(const char *p, size_t n, struct cs_json **ret, const char **re
         return -EBADMSG;
     }
     doc = calloc(1, sizeof(*doc));
-    tok = json_tokener_new_ex(CS_JW_DEPTH + 2);
-    if (doc == NULL || tok == NULL) {
-        r = -ENOMEM;
-        goto out;
-    }
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
-    doc->root = json_tokener_parse_ex(tok, text.p, (int)text.n);
-    if (doc->root == NULL && json_tokener_get_error(tok) == json_tokener_continue)
-        doc->root = json_tokener_parse_ex(tok, "", 1); /* a number at the end: the NUL ends it */
-    r = compare(text, doc->root, &scratch, reason);
-    if (r < 0)
-        goto out;
-    *ret = doc;
-    doc = NULL;
-out:
+    if (doc == NULL)
+        return -ENOMEM;
+    cs_buf_init(&scratch, 0);
+    r = build(text, &scratch, &doc->root, reason);
     cs_buf_clear(&scratch);
-    if (tok != NULL)
-        json_tokener_free(tok);
-    cs_json_free(doc);
-    return r;
+    if (r < 0) {
+        cs_json_free(doc);
+        return r;
+    }
+    *ret = doc;
+    return 0;
 }
 
 void cs_json_free(struct cs_json *doc)
@@ -342,7 +326,7 @@ static void print(struct json_object *o, struct cs_jw *jw)
         cs_jw_i64(jw, json_object_get_int64(o));
         break;
     case json_type_double:
-        cs_jw_raw(jw, double_text(o), strlen(double_text(o))); /* there: compare() has seen it */
+        cs_jw_raw(jw, double_text(o), strlen(double_text(o)));
         break;
     case json_type_boolean:
         cs_jw_bool(jw, json_object_get_boolean(o) != 0);

@@ -1,11 +1,10 @@
 /* json.h - our own messages as a tree, strictly (on json-c; the only file that includes it is json.c).
  *
  * For jobs, feedback, state and commands: small, ours, validated field by field. Graph's answers are
- * not read this way, see json_slice.h. Input passes cs_js_check() first, since json-c in strict mode
- * still takes single quotes, NaN and raw control characters, and silently caps integers at 64 bits:
- * all of that is refused here. So are duplicate names, lone surrogates, a NUL or an escaped surrogate pair in a name, and nesting
- * deeper than the writer can write (CS_JW_DEPTH). What json-c made is compared with the text, since
- * it loses parts silently when memory runs out.
+ * not read this way, see json_slice.h. Input passes cs_js_check() first; refused are further integers
+ * beyond 64 bits, duplicate names, lone surrogates, a NUL in a name, and nesting deeper than the writer
+ * can write (CS_JW_DEPTH). json-c's own reader is not used: in strict mode it still takes single quotes,
+ * NaN and raw control characters, caps integers silently, and does not survive a lack of memory.
  *
  * Getters return 0; -ENOENT (absent or null); -EINVAL (another type, or an integer out of [min,max],
  * or a string that holds a NUL or is longer than max). Values are borrowed from the document.

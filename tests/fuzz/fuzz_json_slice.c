@@ -1,8 +1,8 @@
-/* The slice reader against json-c.
+/* The slice reader against json-c's own.
  *
- * What cs_js_check() accepts, json-c (strict) accepts with the same values. What it refuses, json-c may accept:
- * it is laxer by design (single quotes, NaN, raw control characters, bad UTF-8, a lone surrogate's halves). And
- * cs_json_parse(), which stands on both, agrees with the check but for what it says it refuses. Then what was read is
+ * What cs_js_check() accepts, json-c (strict) accepts with the same values, but for its own faults, which are named
+ * below. What it refuses, json-c may accept: it is laxer (single quotes, NaN, raw control characters, bad UTF-8).
+ * cs_json_parse(), whose trees are made from slices, agrees with the slices without exception. Then what was read is
  * written and read again.
  */
 #include "fuzz.h"
