@@ -59,8 +59,8 @@ struct check {
     const char *reason;
 };
 
-/* p is behind the opening quote. Returns the byte behind the closing one, or NULL. */
-static const char *check_string(const char *p, const char *end, struct check *c)
+/* From p, which is between two characters of a string. Returns the byte behind the closing quote, or NULL. */
+static const char *check_rest(const char *p, const char *end, struct check *c)
 {
     for (;;) {
         p = cs_scan_plain(p, end);
@@ -103,6 +103,65 @@ static const char *check_string(const char *p, const char *end, struct check *c)
             return NULL;
         }
     }
+}
+
+#if CS_SCAN_BLOCKS
+/* The characters behind backslashes: is each an escape? */
+static bool escapes_ok(const char *block, const char *end, uint64_t escaped)
+{
+    static const bool simple[256] = {['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+                                     ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true};
+    for (; escaped != 0; escaped &= escaped - 1) {
+        const char *p = block + __builtin_ctzll(escaped);
+        if (!simple[(unsigned char)*p] && (*p != 'u' || hex4(p + 1, end) < 0))
+            return false;
+    }
+    return true;
+}
+#endif
+
+/* p is behind the opening quote. Returns the byte behind the closing one, or NULL. */
+static const char *check_string(const char *p, const char *end, struct check *c)
+{
+#if CS_SCAN_BLOCKS
+    const char *const first = p;
+    uint64_t carry = 0;
+    unsigned done = 0; /* bytes of this block that belong to a sequence begun in the one before */
+
+    if (end - p >= 16) { /* most strings are short: one look is enough */
+        unsigned odd = cs_scan_odd16(p);
+        if (odd != 0 && p[__builtin_ctz(odd)] == '"')
+            return p + __builtin_ctz(odd) + 1;
+    }
+    for (; end - p >= 64; p += 64) {
+        struct cs_scan_block b = cs_scan_block(p);
+        uint64_t escaped = cs_scan_escaped(b.backslash, &carry);
+        uint64_t closing = b.quote & ~escaped;
+        uint64_t inside = closing != 0 ? (closing & (0 - closing)) - 1 : ~UINT64_C(0);
+        uint64_t high = b.high & inside & ~((UINT64_C(1) << done) - 1);
+
+        done = 0;
+        if ((b.low & ~b.high & inside) != 0 || !escapes_ok(p, end, escaped & inside))
+            return check_rest(first, end, c); /* finds it again, and says where and what */
+        while (high != 0) {
+            unsigned at = (unsigned)__builtin_ctzll(high);
+            unsigned k = (unsigned)cs_utf8_len(p + at, (size_t)(end - p) - at);
+            if (k == 0)
+                return check_rest(first, end, c);
+            if (at + k >= 64) {
+                done = at + k - 64;
+                break;
+            }
+            high &= ~UINT64_C(0) << (at + k);
+        }
+        if (closing != 0)
+            return p + __builtin_ctzll(closing) + 1;
+    }
+    p += done;
+    if (carry != 0)
+        p--; /* the backslash again */
+#endif
+    return check_rest(p, end, c);
 }
 
 /* RFC 8259 section 6. p is at '-' or a digit. */
@@ -292,9 +351,26 @@ fail:
 /* p is behind the opening quote; returns the byte behind the closing one (or end). */
 static inline const char *walk_string(const char *p, const char *end)
 {
+#if CS_SCAN_BLOCKS
+    uint64_t carry = 0;
+
+    if (end - p >= 16) {
+        unsigned odd = cs_scan_odd16(p);
+        if (odd != 0 && p[__builtin_ctz(odd)] == '"')
+            return p + __builtin_ctz(odd) + 1;
+    }
+    for (; end - p >= 64; p += 64) {
+        struct cs_scan_block b = cs_scan_block(p);
+        uint64_t closing = b.quote & ~cs_scan_escaped(b.backslash, &carry);
+        if (closing != 0)
+            return p + __builtin_ctzll(closing) + 1;
+    }
+    if (carry != 0)
+        p++; /* its backslash was in the last block */
+#endif
     for (;;) {
         p = cs_scan_quote(p, end);
-        if (p == end)
+        if (p >= end)
             return end;
         if (*p == '"')
             return p + 1;
@@ -408,22 +484,48 @@ bool cs_js_next_member(struct cs_js obj, struct cs_js_iter *it, struct cs_js *na
     return true;
 }
 
+static inline bool is_named(struct cs_js key, const char *name, size_t n)
+{
+    if (key.n == n + 2)
+        return memcmp(key.p + 1, name, n) == 0 && memchr(name, '\\', n) == NULL;
+    /* a name with escapes is longer than what it stands for */
+    return key.n > n + 2 && memchr(key.p, '\\', key.n) != NULL && cs_js_str_is(key, name);
+}
+
 struct cs_js cs_js_get(struct cs_js obj, const char *name)
 {
-    struct cs_js found = {NULL, 0}, key, value;
+    struct cs_js found = {0}, key, value;
     struct cs_js_iter it = {0};
     size_t n = strlen(name);
 
-    while (cs_js_next_member(obj, &it, &key, &value)) {
-        bool same;
-        if (key.n == n + 2 && memcmp(key.p + 1, name, n) == 0)
-            same = true;
-        else /* a name with escapes is longer than what it stands for */
-            same = key.n > n + 2 && memchr(key.p, '\\', key.n) != NULL && cs_js_str_is(key, name);
-        if (same)
-            found = value;
+    if (obj.index != NULL) {
+        for (size_t i = obj.index->n; i > 0; i--) /* of equal names the last wins */
+            if (is_named(obj.index->names[i - 1], name, n))
+                return obj.index->values[i - 1];
+        return found;
     }
+    while (cs_js_next_member(obj, &it, &key, &value))
+        if (is_named(key, name, n))
+            found = value;
     return found;
+}
+
+struct cs_js cs_js_indexed(struct cs_js obj, struct cs_js_index *index)
+{
+    struct cs_js_iter it = {0};
+    struct cs_js name, value;
+
+    obj.index = NULL;
+    index->n = 0;
+    while (cs_js_next_member(obj, &it, &name, &value)) {
+        if (index->n == CS_JS_INDEX_MAX)
+            return obj; /* without: cs_js_get() walks */
+        index->names[index->n] = name;
+        index->values[index->n++] = value;
+    }
+    if (cs_js_type(obj) == CS_JS_OBJECT)
+        obj.index = index;
+    return obj;
 }
 
 struct cs_js cs_js_path(struct cs_js obj, ...)

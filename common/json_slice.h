@@ -19,9 +19,11 @@
 
 #define CS_JS_MAX_DEPTH 64
 
+struct cs_js_index;
 struct cs_js {
     const char *p; /* first byte of the value, no white space around; NULL: no value */
     size_t n;
+    const struct cs_js_index *index; /* NULL, or an object's members: see cs_js_indexed() */
 };
 
 enum cs_js_type {
@@ -56,6 +58,20 @@ bool cs_js_has(struct cs_js v);
 
 /** A member of an object; of equal names the last wins. No such member, or not an object: {NULL,0}. */
 struct cs_js cs_js_get(struct cs_js obj, const char *name);
+/**
+ * The same object with its members at hand, so that cs_js_get() need not walk it each time: for an item of
+ * which many fields are read (a message of 30 KB has some 40). An object of more than CS_JS_INDEX_MAX members
+ * comes back as it was, and works too.
+ *
+ * @param[out] index  need not be initialized; borrowed by the result and its copies
+ */
+#define CS_JS_INDEX_MAX 96
+struct cs_js_index {
+    size_t n;
+    struct cs_js names[CS_JS_INDEX_MAX];
+    struct cs_js values[CS_JS_INDEX_MAX];
+};
+struct cs_js cs_js_indexed(struct cs_js obj, struct cs_js_index *index);
 /** cs_js_get() along a path of names ending in NULL. */
 struct cs_js cs_js_path(struct cs_js obj, ...) __attribute__((sentinel));
 

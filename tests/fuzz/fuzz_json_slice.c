@@ -199,7 +199,7 @@ static void write_again(struct cs_js v, struct cs_jw *jw)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *p = (const char *)data;
-    struct cs_js v = {NULL, 0}, again = {NULL, 0}, ignored;
+    struct cs_js v = {0}, again = {0}, ignored;
     struct cs_js_error err = {0, NULL};
     struct cs_json *doc = NULL;
     const char *reason = NULL;
@@ -213,7 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_CHECK(err.reason != NULL && err.offset <= size && v.p == NULL);
         FUZZ_CHECK(strict != 0 && reason != NULL);
         /* the walkers stay inside and end also on what was refused */
-        struct cs_js all = {p, size};
+        struct cs_js all = {.p = p, .n = size};
         struct cs_js_iter it = {0};
         for (size_t i = 0; cs_js_next_element(all, &it, &ignored); i++)
             FUZZ_CHECK(i <= size && ignored.p >= p && ignored.p + ignored.n <= p + size);

@@ -1,6 +1,7 @@
 #include "cmocka_all.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 
 static struct cs_js must(const char *text)
 {
-    struct cs_js v = {NULL, 0};
+    struct cs_js v = {0};
     struct cs_js_error err = {0, "none"};
     if (cs_js_check(text, strlen(text), CS_JS_MAX_DEPTH, &v, &err) != 0)
         fail_msg("refused at %zu: %s: %s", err.offset, err.reason, text);
@@ -183,7 +184,7 @@ static void test_decodes_strings(void **state)
     assert_int_equal(b.len, 0);
     assert_int_equal(cs_js_str(must("1"), &b), -EINVAL);
     cs_buf_clear(&b);
-    assert_int_equal(cs_js_str((struct cs_js){NULL, 0}, &b), -EINVAL);
+    assert_int_equal(cs_js_str((struct cs_js){0}, &b), -EINVAL);
 }
 
 static void test_fixed_arrays_never_overflow(void **state)
@@ -257,7 +258,7 @@ static void test_reads_numbers_and_booleans(void **state)
     assert_true(b);
     assert_int_equal(cs_js_bool(must("\"yes\""), &b), -EINVAL);
     assert_int_equal(cs_js_bool(must("1"), &b), -EINVAL);
-    assert_int_equal(cs_js_i64((struct cs_js){NULL, 0}, &(int64_t){0}), -EINVAL);
+    assert_int_equal(cs_js_i64((struct cs_js){0}, &(int64_t){0}), -EINVAL);
 }
 
 /* The walkers are for checked text; on any other they may answer nonsense, but stay inside and end. */
@@ -271,7 +272,7 @@ static void test_walkers_stay_inside_unchecked_text(void **state)
         char *copy = malloc(n);
         assert_non_null(copy);
         memcpy(copy, odd[i], n);
-        struct cs_js v = {copy, n}, name, value;
+        struct cs_js v = {.p = copy, .n = n}, name, value;
         struct cs_js_iter it = {0};
         size_t steps = 0;
         while (cs_js_next_element(v, &it, &value) && steps < 100)
@@ -292,6 +293,83 @@ static void test_walkers_stay_inside_unchecked_text(void **state)
     }
 }
 
+/* The same answers with an index as without, at and over its size. */
+static void test_index(void **state)
+{
+    (void)state;
+    struct cs_js_index index;
+    char text[4096] = "{\"a\":1,\"\\u0062\":2,\"a\":3,\"c\":{\"d\":4}}", name[16];
+    struct cs_js v = must(text), ix = cs_js_indexed(v, &index);
+    static const char *const names[] = {"a", "b", "c", "d", "\\u0062", ""};
+    assert_non_null(ix.index);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        assert_ptr_equal(cs_js_get(ix, names[i]).p, cs_js_get(v, names[i]).p);
+        assert_int_equal(cs_js_get(ix, names[i]).n, cs_js_get(v, names[i]).n);
+    }
+    assert_true(cs_js_has(cs_js_path(ix, "c", "d", NULL)));
+    assert_null(cs_js_get(ix, "c").index);
+    assert_null(cs_js_indexed(must("[1]"), &index).index);
+    assert_null(cs_js_get(cs_js_indexed((struct cs_js){0}, &index), "a").p);
+    for (int n = CS_JS_INDEX_MAX; n <= CS_JS_INDEX_MAX + 1; n++) {
+        strcpy(text, "{");
+        for (int i = 0; i < n; i++)
+            (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s\"n%d\":%d", i > 0 ? "," : "", i, i);
+        strcat(text, "}");
+        ix = cs_js_indexed(must(text), &index);
+        assert_int_equal(ix.index != NULL, n == CS_JS_INDEX_MAX);
+        for (int i = 0; i < n; i++) {
+            int64_t got = -1;
+            (void)snprintf(name, sizeof(name), "n%d", i);
+            assert_int_equal(cs_js_i64(cs_js_get(ix, name), &got), 0);
+            assert_int_equal(got, i);
+        }
+    }
+}
+
+/* Long strings are read in blocks of 64 bytes: every kind of byte at every place around the edges of two blocks. */
+static void test_long_strings_at_every_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in;
+        bool good;
+    } t[] = {
+        {"x", true}, {"\\\"", true}, {"\\\\", true}, {"\\\\\\\\\\\"", true}, {"\\u00e9", true}, {"\\ud83d\\ude00", true},
+        {"\xC3\xA9", true}, {"\xE2\x82\xAC", true}, {"\xF0\x9F\x98\x80", true}, {"\xF0\x9F\x98\x80\xC3\xA9\\n", true},
+        {"\x01", false}, {"\n", false}, {"\\x", false}, {"\\u00g0", false}, {"\\\\\\x", false}, {"\x80", false},
+        {"\xC3", false}, {"\xF0\x9F\x98", false}, {"\xE2\x82\xAC\x80", false}, {"\xED\xA0\x80", false}, {"\\\n", false},
+    };
+    char text[256];
+    for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+        size_t n = strlen(t[i].in);
+        for (size_t at = 1; at < 160; at++) {
+            for (size_t len = 161; len < 200; len += 19) {
+                memset(text, 'x', sizeof(text));
+                text[0] = '"';
+                memcpy(text + at, t[i].in, n);
+                text[len + n] = '"';
+                struct cs_js_error err = {0, "none"};
+                int r = check(text, len + n + 1, &err);
+                if (r != (t[i].good ? 0 : -EBADMSG))
+                    fail_msg("case %zu at %zu of %zu: %s", i, at, len, err.reason);
+                if (!t[i].good) {
+                    assert_true(err.offset >= at && err.offset <= at + n);
+                    continue;
+                }
+                struct cs_js arr, v, w;
+                struct cs_js_iter it = {0};
+                char whole[300];
+                int k = snprintf(whole, sizeof(whole), "[%.*s,7]", (int)(len + n + 1), text);
+                assert_int_equal(cs_js_check(whole, (size_t)k, 1, &arr, NULL), 0);
+                assert_true(cs_js_next_element(arr, &it, &v));
+                assert_int_equal(v.n, len + n + 1);
+                assert_true(cs_js_next_element(arr, &it, &w));
+                assert_int_equal(w.n, 1);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +382,8 @@ int main(void)
         cmocka_unit_test(test_fixed_arrays_never_overflow),
         cmocka_unit_test(test_compares_decoded),
         cmocka_unit_test(test_reads_numbers_and_booleans),
+        cmocka_unit_test(test_index),
+        cmocka_unit_test(test_long_strings_at_every_place),
         cmocka_unit_test(test_walkers_stay_inside_unchecked_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,9 +31,9 @@ static void test_sets_commas_and_nesting(void **state)
     cs_jw_key(&jw, "raw");
     cs_jw_raw(&jw, "{\"k\":[1]}", 9);
     cs_jw_key(&jw, "slice");
-    cs_jw_slice(&jw, (struct cs_js){"\"q\"", 3});
+    cs_jw_slice(&jw, (struct cs_js){.p = "\"q\"", .n = 3});
     cs_jw_key(&jw, "no");
-    cs_jw_slice(&jw, (struct cs_js){NULL, 0});
+    cs_jw_slice(&jw, (struct cs_js){0});
     cs_jw_object_end(&jw);
     cs_jw_bool(&jw, false);
     cs_jw_null(&jw);

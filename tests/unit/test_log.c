@@ -48,7 +48,7 @@ static size_t count_lines(const char *s)
 
 static struct cs_js parse_line(const char *s)
 {
-    struct cs_js v = {NULL, 0};
+    struct cs_js v = {0};
     assert_int_equal(cs_js_check(s, strcspn(s, "\n"), 4, &v, NULL), 0);
     return v;
 }
