@@ -1,0 +1,194 @@
+/* calendar.c - the window of a calendar and the table of what of it is out there. PURE. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "producer/mailbox.h"
+
+#define DAY_MS INT64_C(86400000)
+
+static int64_t midnight(int64_t now_ms)
+{
+    int64_t rest = now_ms % DAY_MS;
+
+    return now_ms - (rest < 0 ? rest + DAY_MS : rest);
+}
+
+void cs_calendar_open_window(struct cs_box_calendar *cal, const struct cs_tenant *conf,
+                             int64_t now_ms)
+{
+    int64_t today = midnight(now_ms);
+
+    cal->from_ms = today - conf->calendar_past_days * DAY_MS;
+    cal->to_ms = today + (conf->calendar_future_days + 1) * DAY_MS;
+}
+
+bool cs_calendar_must_roll(const struct cs_box_calendar *cal, const struct cs_tenant *conf,
+                           int64_t now_ms)
+{
+    /* a twelfth of the days ahead, so that a new walk comes about monthly for a year's window */
+    int64_t slack = conf->calendar_future_days / 12;
+
+    if (slack < 1)
+        slack = 1;
+    if (slack > 30)
+        slack = 30;
+    return midnight(now_ms) + (conf->calendar_future_days + 1) * DAY_MS - cal->to_ms >
+           slack * DAY_MS;
+}
+
+void cs_calendar_roll(struct cs_box_calendar *cal, const struct cs_tenant *conf, int64_t now_ms)
+{
+    size_t kept = 0;
+
+    cs_calendar_open_window(cal, conf, now_ms);
+    cal->generation++;
+    free(cal->cursor);
+    cal->cursor = NULL;
+    cal->phase = CS_STREAM_FIRST;
+    cal->round_start_ms = CS_TIME_NONE;
+    for (size_t i = 0; i < cal->n_rows; i++) {
+        struct cs_box_row *row = &cal->rows[i];
+
+        /* a master has the window of its series, which may begin years ago: it is kept and asked */
+        if (row->row.type != 'm' &&
+            (row->row.end_utc_ms <= cal->from_ms || row->row.start_utc_ms >= cal->to_ms)) {
+            cs_cal_row_clear(&row->row); /* it slid out of the window: no deletion */
+            continue;
+        }
+        if (row->state == CS_ROW_OUT)
+            row->state = CS_ROW_UNCONFIRMED;
+        cal->rows[kept++] = *row;
+    }
+    cal->n_rows = kept;
+    cal->dirty = true;
+    cal->table_dirty = true;
+}
+
+size_t cs_calendar_count_owed(const struct cs_box_calendar *cal)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < cal->n_rows; i++)
+        n += cal->rows[i].state == CS_ROW_OWED;
+    return n;
+}
+
+static struct cs_box_row *find_item(struct cs_box_calendar *cal, const char *item_id)
+{
+    for (size_t i = 0; i < cal->n_rows; i++)
+        if (strcmp(cal->rows[i].row.item_id, item_id) == 0)
+            return &cal->rows[i];
+    return NULL;
+}
+
+int cs_calendar_add_row(struct cs_box_calendar *cal, const struct cs_cal_row *row,
+                        enum cs_row_state state)
+{
+    struct cs_cal_row copy;
+
+    if (cal->n_rows >= CS_BOX_ROWS_MAX)
+        return -E2BIG;
+    if (cal->n_rows == cal->cap_rows) {
+        size_t cap = cal->cap_rows == 0 ? 32 : cal->cap_rows * 2;
+        struct cs_box_row *rows = realloc(cal->rows, cap * sizeof(*rows));
+
+        if (rows == NULL)
+            return -ENOMEM;
+        cal->rows = rows;
+        cal->cap_rows = cap;
+    }
+    if (cs_cal_row_copy(row, &copy) < 0)
+        return -ENOMEM;
+    cal->rows[cal->n_rows++] = (struct cs_box_row){copy, state};
+    return 0;
+}
+
+static bool listed(char *const *list, size_t n, const char *s)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[i], s) == 0)
+            return true;
+    return false;
+}
+
+static bool told(const struct cs_feedback *f, const char *item_id)
+{
+    for (size_t i = 0; i < f->n_rows; i++)
+        if (strcmp(f->rows[i].item_id, item_id) == 0)
+            return true;
+    return false;
+}
+
+static void drop_settled(struct cs_box_calendar *cal, const struct cs_feedback *f)
+{
+    size_t kept = 0;
+
+    if (f->n_settled == 0)
+        return;
+    for (size_t i = 0; i < cal->n_rows; i++) {
+        if (listed(f->settled, f->n_settled, cal->rows[i].row.item_id) &&
+            !told(f, cal->rows[i].row.item_id)) {
+            cs_cal_row_clear(&cal->rows[i].row);
+            cal->table_dirty = true;
+        } else {
+            cal->rows[kept++] = cal->rows[i];
+        }
+    }
+    cal->n_rows = kept;
+}
+
+static int take_rows(struct cs_box_calendar *cal, const struct cs_feedback *f)
+{
+    for (size_t i = 0; i < f->n_rows; i++) {
+        struct cs_box_row *old = find_item(cal, f->rows[i].item_id);
+        struct cs_cal_row copy;
+        int r;
+
+        cal->table_dirty = true;
+        if (old == NULL) {
+            r = cs_calendar_add_row(cal, &f->rows[i], CS_ROW_OUT);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        if (cs_cal_row_copy(&f->rows[i], &copy) < 0)
+            return -ENOMEM;
+        cs_cal_row_clear(&old->row);
+        old->row = copy;
+        old->state = CS_ROW_OUT;
+    }
+    return 0;
+}
+
+int cs_calendar_apply(struct cs_box_calendar *cal, const struct cs_feedback *f, size_t carried,
+                      bool walk_done)
+{
+    int r;
+
+    /* first the answers to what the job carried: they are older than what its walk told after */
+    for (size_t i = 0; i < cal->n_rows && carried > 0; i++)
+        if (cal->rows[i].state == CS_ROW_OWED) {
+            cal->rows[i].state = CS_ROW_OUT; /* read: neither gone nor settled means still there */
+            cal->table_dirty = true;
+            carried--;
+        }
+    drop_settled(cal, f);
+    r = take_rows(cal, f);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < cal->n_rows; i++) {
+        struct cs_box_row *row = &cal->rows[i];
+        bool series_went = row->row.series != NULL && listed(f->removed, f->n_removed, row->row.series);
+        bool vanished = row->row.series != NULL &&
+                        listed(f->series_whole, f->n_series_whole, row->row.series) &&
+                        row->state != CS_ROW_OWED && !told(f, row->row.item_id);
+
+        if (!vanished && !series_went && !listed(f->removed, f->n_removed, row->row.id) &&
+            !(walk_done && row->state == CS_ROW_UNCONFIRMED))
+            continue;
+        row->state = CS_ROW_OWED;
+        cal->table_dirty = true;
+    }
+    return 0;
+}
