@@ -13,7 +13,7 @@
 
 #define CONNECTIONS_MAX 32
 #define IDLE_MAX_S      10
-#define HEADER_MAX      16384            /* bytes of a request, and of what is read at a time */
+#define HEADER_MAX      16384              /* bytes of a request, and of what is read at a time */
 #define BODY_MAX        (64 * 1024 * 1024) /* bytes of an answer */
 
 struct cs_admin {
@@ -54,7 +54,8 @@ static int call(cs_admin_fn fn, void *user, struct cs_buf *body, const char **ty
 }
 
 /* The status, or 0: no such path. */
-static int answer(const struct cs_admin *a, const char *path, struct cs_buf *body, const char **type)
+static int answer(const struct cs_admin *a, const char *path, struct cs_buf *body,
+                  const char **type)
 {
     if (strcmp(path, "/livez") == 0)
         return call(a->p.livez, a->p.user, body, type);
@@ -83,7 +84,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
     struct MHD_Response *response = NULL;
     enum MHD_Result r = MHD_NO;
     struct cs_buf body;
-    bool reads = strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+    bool reads =
+        strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
     int status;
 
     (void)version;
@@ -91,7 +93,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
     (void)upload_size;
     (void)state;
     cs_buf_init(&body, BODY_MAX);
-    if (a->loopback && !host_is_ours(MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST))) {
+    if (a->loopback &&
+        !host_is_ours(MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST))) {
         status = MHD_HTTP_MISDIRECTED_REQUEST;
         cs_buf_adds(&body, "ask by address\n");
     } else if (!reads) {
@@ -165,7 +168,8 @@ static int parse_listen(const char *s, union address *ret, socklen_t *len, bool 
         *loopback = IN6_IS_ADDR_LOOPBACK(&ret->v6.sin6_addr);
         return 0;
     }
-    if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &ret->v4.sin_addr) != 1)
+    if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host,
+                  &ret->v4.sin_addr) != 1)
         return -EINVAL;
     ret->v4.sin_family = AF_INET;
     ret->v4.sin_port = htons((uint16_t)port);
@@ -189,7 +193,8 @@ static int listen_on(union address *address, socklen_t len, int *ret_fd, uint16_
         (void)close(fd); /* nothing was done with it */
         return r;
     }
-    *ret_port = ntohs(address->any.sa_family == AF_INET6 ? address->v6.sin6_port : address->v4.sin_port);
+    *ret_port =
+        ntohs(address->any.sa_family == AF_INET6 ? address->v6.sin6_port : address->v4.sin_port);
     *ret_fd = fd;
     return 0;
 }
@@ -213,10 +218,11 @@ int cs_admin_new(const struct cs_admin_params *p, struct cs_admin **ret)
         goto out;
     if (address.any.sa_family == AF_INET6)
         flags |= MHD_USE_IPv6;
-    a->daemon = MHD_start_daemon(flags, a->port, NULL, NULL, on_request, a, MHD_OPTION_LISTEN_SOCKET, fd,
-                                 MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_MAX_S,
-                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MAX, MHD_OPTION_END);
+    a->daemon =
+        MHD_start_daemon(flags, a->port, NULL, NULL, on_request, a, MHD_OPTION_LISTEN_SOCKET, fd,
+                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_MAX_S,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MAX, MHD_OPTION_END);
     if (a->daemon == NULL) {
         r = -ENOMEM; /* it says no more; threads and memory are all it needs now */
         goto out;

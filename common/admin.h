@@ -28,7 +28,7 @@ struct cs_admin_route {
 };
 
 struct cs_admin_params {
-    const char *listen; /* "127.0.0.1:8080", "[::1]:0"; port 0: any free one */
+    const char *listen;         /* "127.0.0.1:8080", "[::1]:0"; port 0: any free one */
     struct cs_metrics *metrics; /* borrowed, for /metrics */
     /* live: the loop turned lately; ready: partitions assigned, able to work. A short reason goes to out. */
     cs_admin_fn livez, readyz; /* NULL: always 200 */

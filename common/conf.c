@@ -64,13 +64,14 @@ static bool text_ok(const char *s)
 static int set_number(const struct cs_setting *s, void *settings, int64_t v, const struct origin *o)
 {
     if (v < s->min || v > s->max)
-        return cs_conf_fail(o->err, o->path, o->line, o->key, "must be from %" PRId64 " to %" PRId64,
-                            s->min, s->max);
+        return cs_conf_fail(o->err, o->path, o->line, o->key,
+                            "must be from %" PRId64 " to %" PRId64, s->min, s->max);
     *(int64_t *)place(s, settings) = v;
     return 0;
 }
 
-static int set_text(const struct cs_setting *s, void *settings, const char *v, const struct origin *o)
+static int set_text(const struct cs_setting *s, void *settings, const char *v,
+                    const struct origin *o)
 {
     char **at = place(s, settings);
     size_t n = strlen(v);
@@ -90,7 +91,8 @@ static int set_text(const struct cs_setting *s, void *settings, const char *v, c
     return 0;
 }
 
-static int set_choice(const struct cs_setting *s, void *settings, const char *v, const struct origin *o)
+static int set_choice(const struct cs_setting *s, void *settings, const char *v,
+                      const struct origin *o)
 {
     char list[256] = "";
     size_t len = 0;
@@ -167,7 +169,8 @@ static int64_t parse_int(const char *s, bool *ok)
 }
 
 /* From the environment, from a default. */
-static int set_from_text(const struct cs_setting *s, void *settings, const char *v, const struct origin *o)
+static int set_from_text(const struct cs_setting *s, void *settings, const char *v,
+                         const struct origin *o)
 {
     bool ok = true;
     int64_t i;
@@ -183,13 +186,11 @@ static int set_from_text(const struct cs_setting *s, void *settings, const char 
             return refuse(o, "must be true or false");
         *(bool *)place(s, settings) = v[0] == 't';
         return 0;
-    case CS_CONF_ENUM:
-        return set_choice(s, settings, v, o);
+    case CS_CONF_ENUM: return set_choice(s, settings, v, o);
     case CS_CONF_MAP:
         assert(v[0] == '\0'); /* the default of a map is an empty one */
         return 0;
-    default:
-        return set_text(s, settings, v, o);
+    default: return set_text(s, settings, v, o);
     }
 }
 
@@ -207,8 +208,8 @@ static int map_from_group(struct cs_conf_map *map, const struct cs_node *group, 
 
         if (n > 1 && node->name[n - 1] == '_')
             n--;
-        int len = snprintf(name, sizeof(name), "%s%s%.*s", prefix, prefix[0] != '\0' ? "." : "", (int)n,
-                           node->name);
+        int len = snprintf(name, sizeof(name), "%s%s%.*s", prefix, prefix[0] != '\0' ? "." : "",
+                           (int)n, node->name);
         o->line = node->line;
         if (len < 0 || (size_t)len >= sizeof(name))
             return refuse(o, "a property's name is too long");
@@ -274,8 +275,7 @@ static int set_from_node(const struct cs_setting *s, void *settings, const struc
             return refuse(o, "must be true or false");
         *(bool *)place(s, settings) = node->i != 0;
         return 0;
-    case CS_CONF_MAP:
-        return map_from_node(place(s, settings), node, o);
+    case CS_CONF_MAP: return map_from_node(place(s, settings), node, o);
     default:
         if (node->type != CS_NODE_STR)
             return refuse(o, "must be a text in quotes");
@@ -285,8 +285,9 @@ static int set_from_node(const struct cs_setting *s, void *settings, const struc
 }
 
 /* Walks the file's groups; every leaf must be a key of the table. */
-static int walk(const struct cs_setting *table, void *settings, bool *given, const struct cs_node *group,
-                const char *prefix, const char *path, struct cs_conf_error *err)
+static int walk(const struct cs_setting *table, void *settings, bool *given,
+                const struct cs_node *group, const char *prefix, const char *path,
+                struct cs_conf_error *err)
 {
     for (size_t i = 0; i < group->n; i++) {
         const struct cs_node *node = &group->children[i];
@@ -297,13 +298,15 @@ static int walk(const struct cs_setting *table, void *settings, bool *given, con
 
         if (prefix[0] == '\0' && strcmp(node->name, "tenants") == 0)
             continue; /* read by conf_tenant.c */
-        int n = snprintf(key, sizeof(key), "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", node->name);
+        int n =
+            snprintf(key, sizeof(key), "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", node->name);
         if (n < 0 || (size_t)n >= sizeof(key))
             return cs_conf_fail(err, path, node->line, NULL, "a name is too long");
         for (k = 0; table[k].key != NULL; k++) {
             if (strcmp(table[k].key, key) == 0)
                 break;
-            is_group = is_group || (strncmp(table[k].key, key, (size_t)n) == 0 && table[k].key[n] == '.');
+            is_group =
+                is_group || (strncmp(table[k].key, key, (size_t)n) == 0 && table[k].key[n] == '.');
         }
         if (table[k].key != NULL && table[k].type == CS_CONF_OTHER) {
             r = 0;
@@ -406,7 +409,8 @@ static bool property_name(const char *p, size_t n, char out[KEY_MAX])
     return len > 0;
 }
 
-static int map_from_environment(const struct cs_setting *s, void *settings, struct cs_conf_error *err)
+static int map_from_environment(const struct cs_setting *s, void *settings,
+                                struct cs_conf_error *err)
 {
     struct cs_conf_map *map = place(s, settings);
     char prefix[KEY_MAX + 32], variable[KEY_MAX + 32], name[KEY_MAX];
@@ -518,7 +522,8 @@ void cs_conf_clear(const struct cs_setting *table, void *settings)
 
 bool cs_conf_map_is_secret(const char *key)
 {
-    static const char *const marks[] = {"password", "secret", "jaas", ".pem", "token", "oauthbearer.config"};
+    static const char *const marks[] = {"password", "secret", "jaas",
+                                        ".pem",     "token",  "oauthbearer.config"};
 
     for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++)
         if (strcasestr(key, marks[i]) != NULL)
@@ -558,7 +563,8 @@ static void indent(struct cs_buf *out, unsigned depth)
 }
 
 /* settings NULL: the default as it stands in the table */
-static void add_value(const struct cs_setting *s, const void *settings, unsigned depth, struct cs_buf *out)
+static void add_value(const struct cs_setting *s, const void *settings, unsigned depth,
+                      struct cs_buf *out)
 {
     const struct cs_conf_map *map;
 
@@ -575,12 +581,8 @@ static void add_value(const struct cs_setting *s, const void *settings, unsigned
     }
     const void *at = const_place(s, settings);
     switch (s->type) {
-    case CS_CONF_BOOL:
-        cs_buf_adds(out, *(const bool *)at ? "true" : "false");
-        break;
-    case CS_CONF_ENUM:
-        add_text(out, s->choices[*(const int *)at]);
-        break;
+    case CS_CONF_BOOL: cs_buf_adds(out, *(const bool *)at ? "true" : "false"); break;
+    case CS_CONF_ENUM: add_text(out, s->choices[*(const int *)at]); break;
     case CS_CONF_STR:
         add_text(out, (s->flags & CS_CONF_SECRET) != 0 ? "***" : *(char *const *)at);
         break;
@@ -598,9 +600,7 @@ static void add_value(const struct cs_setting *s, const void *settings, unsigned
         }
         cs_buf_adds(out, " ]");
         break;
-    default:
-        add_number(out, *(const int64_t *)at);
-        break;
+    default: add_number(out, *(const int64_t *)at); break;
     }
 }
 
@@ -612,8 +612,12 @@ static void add_help(const struct cs_setting *s, unsigned depth, struct cs_buf *
     cs_buf_adds(out, "# ");
     switch (s->type) {
     case CS_CONF_INT: cs_buf_addf(out, "From %" PRId64 " to %" PRId64, s->min, s->max); break;
-    case CS_CONF_MS: cs_buf_addf(out, "Milliseconds, from %" PRId64 " to %" PRId64, s->min, s->max); break;
-    case CS_CONF_BYTES: cs_buf_addf(out, "Bytes, from %" PRId64 " to %" PRId64, s->min, s->max); break;
+    case CS_CONF_MS:
+        cs_buf_addf(out, "Milliseconds, from %" PRId64 " to %" PRId64, s->min, s->max);
+        break;
+    case CS_CONF_BYTES:
+        cs_buf_addf(out, "Bytes, from %" PRId64 " to %" PRId64, s->min, s->max);
+        break;
     case CS_CONF_BOOL: cs_buf_adds(out, "true or false"); break;
     case CS_CONF_ENUM:
         cs_buf_adds(out, "One of");
@@ -643,12 +647,14 @@ static void print_group(const struct cs_setting *table, const void *settings, co
         bool is_leaf = s->key[n + len] == '\0';
         bool seen = false;
         for (size_t k = 0; k < i && !seen && !is_leaf; k++)
-            seen = table[k].type != CS_CONF_OTHER && strncmp(table[k].key, s->key, n + len + 1) == 0;
+            seen =
+                table[k].type != CS_CONF_OTHER && strncmp(table[k].key, s->key, n + len + 1) == 0;
         if (seen)
             continue;
         if (!is_leaf) {
             char group[KEY_MAX];
-            (void)snprintf(group, sizeof(group), "%.*s", (int)(n + len + 1), s->key); /* keys are ours: they fit */
+            (void)snprintf(group, sizeof(group), "%.*s", (int)(n + len + 1),
+                           s->key); /* keys are ours: they fit */
             indent(out, depth);
             cs_buf_addf(out, "%.*s: {\n", (int)len, s->key + n);
             print_group(table, settings, group, depth + 1, sample, out);
@@ -680,13 +686,17 @@ void cs_conf_print(const struct cs_setting *table, const void *settings, struct 
 
 void cs_conf_sample(const struct cs_setting *table, struct cs_buf *out)
 {
-    cs_buf_adds(out, "# All settings with their defaults. A setting may also come from the environment:\n"
-                     "# CRMSYNC_ and the key in upper case (CRMSYNC_KAFKA_DELIVERY), or the same with _FILE behind\n"
-                     "# it and the name of a file that holds the value. Numbers over 2147483647 end with L.\n\n");
+    cs_buf_adds(
+        out, "# All settings with their defaults. A setting may also come from the environment:\n"
+             "# CRMSYNC_ and the key in upper case (CRMSYNC_KAFKA_DELIVERY), or the same with "
+             "_FILE behind\n"
+             "# it and the name of a file that holds the value. Numbers over 2147483647 end with "
+             "L.\n\n");
     print_group(table, NULL, "", 0, true, out);
 }
 
-struct cs_setting *cs_conf_join(const struct cs_setting *own, const struct cs_setting *other, size_t base)
+struct cs_setting *cs_conf_join(const struct cs_setting *own, const struct cs_setting *other,
+                                size_t base)
 {
     size_t n = 0, m = 0;
 

@@ -18,13 +18,13 @@
 #include "common/buf.h"
 
 enum cs_conf_type {
-    CS_CONF_INT,  /* int64_t at offset */
-    CS_CONF_MS,   /* int64_t milliseconds */
+    CS_CONF_INT,   /* int64_t at offset */
+    CS_CONF_MS,    /* int64_t milliseconds */
     CS_CONF_BYTES, /* int64_t bytes */
-    CS_CONF_BOOL, /* bool */
-    CS_CONF_STR,  /* char *, ours; no control characters; "" allowed only if def is "" */
-    CS_CONF_ENUM, /* int: index into choices */
-    CS_CONF_MAP,  /* struct cs_conf_map: free keys with dots (kafka.properties); def is "" */
+    CS_CONF_BOOL,  /* bool */
+    CS_CONF_STR,   /* char *, ours; no control characters; "" allowed only if def is "" */
+    CS_CONF_ENUM,  /* int: index into choices */
+    CS_CONF_MAP,   /* struct cs_conf_map: free keys with dots (kafka.properties); def is "" */
     CS_CONF_OTHER, /* a key or a whole group ("schedule") of the other program: both read one file. Accepted
                       unseen, not printed; the program that it belongs to checks it */
 };
@@ -36,8 +36,9 @@ enum cs_conf_type {
 struct cs_setting {
     const char *key; /* "kafka.bootstrap_servers" */
     enum cs_conf_type type;
-    size_t offset;   /* into the daemon's settings struct */
-    const char *def; /* as the environment would give it (no quotes). With CS_CONF_REQUIRED: what the
+    size_t offset; /* into the daemon's settings struct */
+    const char
+        *def; /* as the environment would give it (no quotes). With CS_CONF_REQUIRED: what the
                         sample shows, or NULL */
     int64_t min, max; /* numbers; for CS_CONF_STR: length */
     unsigned flags;
@@ -68,7 +69,8 @@ bool cs_conf_map_is_secret(const char *key);
 struct cs_tenant_set; /* tenant.h */
 
 struct cs_conf_error {
-    char text[512]; /* "crmsync.cfg:12: kafka.delivery: must be one of ..."; never a secret's value */
+    char text
+        [512]; /* "crmsync.cfg:12: kafka.delivery: must be one of ..."; never a secret's value */
 };
 
 /**
@@ -96,14 +98,14 @@ void cs_conf_sample_tenant(struct cs_buf *out);
  * embeds struct cs_common_conf as `common`. */
 struct cs_common_conf {
     char *kafka_bootstrap;
-    char *kafka_prefix;    /* "crmsync." */
-    int kafka_delivery;    /* enum cs_delivery */
+    char *kafka_prefix; /* "crmsync." */
+    int kafka_delivery; /* enum cs_delivery */
     struct cs_conf_map kafka_properties;
-    char *graph_base_url;  /* service root without the version */
+    char *graph_base_url; /* service root without the version */
     char *graph_login_url;
-    char *graph_ca_file;   /* "": the system's */
-    char *admin_listen;    /* "127.0.0.1:0", "" for none */
-    char *instance_id;     /* "": dynamic member */
+    char *graph_ca_file; /* "": the system's */
+    char *admin_listen;  /* "127.0.0.1:0", "" for none */
+    char *instance_id;   /* "": dynamic member */
     int log_level;
     int log_format;
 };

@@ -18,7 +18,8 @@ const struct cs_setting cs_common_settings[] = {
     {"kafka.bootstrap_servers", CS_CONF_STR, AT(kafka_bootstrap), "localhost:9092", 1, 4096,
      CS_CONF_REQUIRED, "Brokers to begin with: host:port, separated by commas.", NULL},
     {"kafka.topic_prefix", CS_CONF_STR, AT(kafka_prefix), "crmsync.", 1, 200, 0,
-     "What the names of all topics and groups begin with; another prefix is another installation.", NULL},
+     "What the names of all topics and groups begin with; another prefix is another installation.",
+     NULL},
     {"kafka.delivery", CS_CONF_ENUM, AT(kafka_delivery), "exactly_once", 0, 0, 0,
      "at_least_once is for brokers without transactions: readers may see a record twice.",
      cs_delivery_names},
@@ -26,8 +27,8 @@ const struct cs_setting cs_common_settings[] = {
      "More properties for librdkafka, such as security.protocol=ssl.", NULL},
     {"graph.base_url", CS_CONF_STR, AT(graph_base_url), "https://graph.microsoft.com", 1, 512, 0,
      "Root of Microsoft Graph, without a version; national clouds have their own.", NULL},
-    {"graph.login_url", CS_CONF_STR, AT(graph_login_url), "https://login.microsoftonline.com", 1, 512, 0,
-     "Root of the token endpoint; national clouds have their own.", NULL},
+    {"graph.login_url", CS_CONF_STR, AT(graph_login_url), "https://login.microsoftonline.com", 1,
+     512, 0, "Root of the token endpoint; national clouds have their own.", NULL},
     {"graph.ca_file", CS_CONF_STR, AT(graph_ca_file), "", 1, 4096, 0,
      "PEM file of the authorities trusted for Graph; empty: the system's.", NULL},
     {"admin.listen", CS_CONF_STR, AT(admin_listen), "127.0.0.1:0", 1, 128, 0,
@@ -72,7 +73,9 @@ static bool split_url(const char *url, bool *https, char host[256], const char *
     memcpy(host, h, (size_t)(h_end - h));
     host[h_end - h] = '\0';
     *rest = end;
-    return host[strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:%_")] == '\0';
+    return host[strspn(host,
+                       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:%_")] ==
+           '\0';
 }
 
 static bool host_is_loopback(const char *host)
@@ -119,8 +122,10 @@ int cs_common_conf_check(const struct cs_common_conf *c, struct cs_conf_error *e
     if (r == 0)
         r = check_url("graph.login_url", c->graph_login_url, err);
     if (r == 0 && c->kafka_prefix[strspn(c->kafka_prefix, plain)] != '\0')
-        r = cs_conf_fail(err, "kafka.topic_prefix", 0, NULL, "letters, digits, dot, dash and underscore only");
+        r = cs_conf_fail(err, "kafka.topic_prefix", 0, NULL,
+                         "letters, digits, dot, dash and underscore only");
     if (r == 0 && c->instance_id[strspn(c->instance_id, plain)] != '\0')
-        r = cs_conf_fail(err, "instance_id", 0, NULL, "letters, digits, dot, dash and underscore only");
+        r = cs_conf_fail(err, "instance_id", 0, NULL,
+                         "letters, digits, dot, dash and underscore only");
     return r;
 }

@@ -12,7 +12,6 @@
 
 #include "common/buf.h"
 
-
 int cs_conf_fail(struct cs_conf_error *err, const char *path, unsigned line, const char *key,
                  const char *fmt, ...)
 {
@@ -112,9 +111,7 @@ static int copy(const config_setting_t *from, struct cs_node *ret)
         ret->type = CS_NODE_INT;
         ret->i = config_setting_get_int64(from);
         return 0;
-    case CONFIG_TYPE_FLOAT:
-        ret->type = CS_NODE_FLOAT;
-        return 0;
+    case CONFIG_TYPE_FLOAT: ret->type = CS_NODE_FLOAT; return 0;
     case CONFIG_TYPE_BOOL:
         ret->type = CS_NODE_BOOL;
         ret->i = config_setting_get_bool(from);
@@ -123,9 +120,7 @@ static int copy(const config_setting_t *from, struct cs_node *ret)
         ret->type = CS_NODE_STR;
         ret->s = strdup(config_setting_get_string(from));
         return ret->s != NULL ? 0 : -ENOMEM;
-    default:
-        ret->type = config_setting_is_group(from) ? CS_NODE_GROUP : CS_NODE_LIST;
-        break;
+    default: ret->type = config_setting_is_group(from) ? CS_NODE_GROUP : CS_NODE_LIST; break;
     }
     n = config_setting_length(from);
     if (n <= 0)

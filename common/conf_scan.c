@@ -144,7 +144,8 @@ int cs_conf_scan(const char *text, size_t n, struct cs_conf_scan_error *err)
             s.names[s.depth].n = 0;
             s.p++;
         } else if (c == '@') {
-            return fail(&s, err, "@include is not supported: tenants have their own files in tenants.d");
+            return fail(&s, err,
+                        "@include is not supported: tenants have their own files in tenants.d");
         } else if (c == '{' || c == '(' || c == '[') {
             if (s.depth == CS_CONF_DEPTH)
                 return fail(&s, err, "nested too deeply");

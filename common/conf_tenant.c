@@ -24,9 +24,11 @@ struct reader {
     struct cs_conf_error *err;
 };
 
-static int refuse(const struct reader *r, const struct cs_node *node, const char *key, const char *why)
+static int refuse(const struct reader *r, const struct cs_node *node, const char *key,
+                  const char *why)
 {
-    return cs_conf_fail(r->err, r->path, node != NULL ? node->line : r->group->line, key, "%s", why);
+    return cs_conf_fail(r->err, r->path, node != NULL ? node->line : r->group->line, key, "%s",
+                        why);
 }
 
 static int no_memory(const struct reader *r)
@@ -58,8 +60,8 @@ static bool plain_text(const char *s)
 /* --- fields ------------------------------------------------------------------------------------ */
 
 /* Absent: *ret stays NULL and it is no error. */
-static int read_text(const struct reader *r, const struct cs_node *group, const char *key, size_t max,
-                     char **ret)
+static int read_text(const struct reader *r, const struct cs_node *group, const char *key,
+                     size_t max, char **ret)
 {
     const struct cs_node *node = cs_node_find(group, key);
 
@@ -74,7 +76,8 @@ static int read_text(const struct reader *r, const struct cs_node *group, const 
 }
 
 /* A file's name, taken from the folder of the file that says it. */
-static int read_path(const struct reader *r, const struct cs_node *group, const char *key, char **ret)
+static int read_path(const struct reader *r, const struct cs_node *group, const char *key,
+                     char **ret)
 {
     char *name = NULL, path[PATH_MAX];
     int result = read_text(r, group, key, PATH_MAX - 1, &name);
@@ -104,15 +107,15 @@ static int read_number(const struct reader *r, const char *key, int64_t max, con
         return 0;
     }
     if (node->type != CS_NODE_INT || node->i < 0 || node->i > max)
-        return cs_conf_fail(r->err, r->path, node->line, key, "must be a whole number from 0 to %" PRId64 "%s%s%s",
-                            max, word != NULL ? " or \"" : "", word != NULL ? word : "",
-                            word != NULL ? "\"" : "");
+        return cs_conf_fail(
+            r->err, r->path, node->line, key, "must be a whole number from 0 to %" PRId64 "%s%s%s",
+            max, word != NULL ? " or \"" : "", word != NULL ? word : "", word != NULL ? "\"" : "");
     *ret = node->i;
     return 0;
 }
 
-static int read_choice(const struct reader *r, const char *key, const char *const *names, const char *list,
-                       int *ret)
+static int read_choice(const struct reader *r, const char *key, const char *const *names,
+                       const char *list, int *ret)
 {
     const struct cs_node *node = cs_node_find(r->group, key);
 
@@ -173,8 +176,8 @@ static char *domain_of(const char *s, const char **why)
     }
     lower(copy);
     if (copy[0] == '\0' || strlen(copy) > 255 ||
-        copy[strspn(copy, "abcdefghijklmnopqrstuvwxyz0123456789-.")] != '\0' || strchr(copy, '.') == NULL ||
-        copy[0] == '.' || copy[strlen(copy) - 1] == '.') {
+        copy[strspn(copy, "abcdefghijklmnopqrstuvwxyz0123456789-.")] != '\0' ||
+        strchr(copy, '.') == NULL || copy[0] == '.' || copy[strlen(copy) - 1] == '.') {
         free(copy);
         return NULL;
     }
@@ -192,8 +195,8 @@ static char *folder_of(const char *s, const char **why)
     return copy_of(s, why);
 }
 
-static int read_list(const struct reader *r, const char *key, size_t max, element_fn element, char ***ret,
-                     size_t *ret_n)
+static int read_list(const struct reader *r, const char *key, size_t max, element_fn element,
+                     char ***ret, size_t *ret_n)
 {
     const struct cs_node *node = cs_node_find(r->group, key);
 
@@ -249,8 +252,8 @@ static int read_mailboxes_file(struct reader *r)
     cs_buf_init(&text, 0);
     result = cs_read_file(t->mailboxes_file, CS_CONF_FILE_MAX, &text);
     if (result < 0) {
-        (void)cs_conf_fail(r->err, r->path, r->group->line, "mailboxes_file", "%s: %s", t->mailboxes_file,
-                           strerror(-result));
+        (void)cs_conf_fail(r->err, r->path, r->group->line, "mailboxes_file", "%s: %s",
+                           t->mailboxes_file, strerror(-result));
         goto out;
     }
     if (strlen(text.data) != text.len) {
@@ -274,7 +277,8 @@ static int read_mailboxes_file(struct reader *r)
             continue;
         char *mailbox = mailbox_of(at, &why);
         if (mailbox == NULL)
-            result = why == NULL ? no_memory(r) : cs_conf_fail(r->err, t->mailboxes_file, line, NULL, "%s", why);
+            result = why == NULL ? no_memory(r)
+                                 : cs_conf_fail(r->err, t->mailboxes_file, line, NULL, "%s", why);
         else if (t->n_mailboxes >= CS_MAILBOXES_MAX)
             result = cs_conf_fail(r->err, t->mailboxes_file, line, NULL, "more than %d mailboxes",
                                   CS_MAILBOXES_MAX);
@@ -315,7 +319,8 @@ static void sort_unique(char **list, size_t *n)
 static int read_mailboxes(struct reader *r)
 {
     struct cs_tenant *t = r->t;
-    int result = read_list(r, "mailboxes", CS_MAILBOXES_MAX, mailbox_of, &t->mailboxes, &t->n_mailboxes);
+    int result =
+        read_list(r, "mailboxes", CS_MAILBOXES_MAX, mailbox_of, &t->mailboxes, &t->n_mailboxes);
 
     if (result == 0)
         result = read_path(r, r->group, "mailboxes_file", &t->mailboxes_file);
@@ -332,7 +337,8 @@ static int read_mailboxes(struct reader *r)
 
 /* --- credentials ------------------------------------------------------------------------------- */
 
-static int check_names(const struct reader *r, const struct cs_node *group, const char *const *names)
+static int check_names(const struct reader *r, const struct cs_node *group,
+                       const char *const *names)
 {
     for (size_t i = 0; i < group->n; i++) {
         const char *name = group->children[i].name;
@@ -342,20 +348,24 @@ static int check_names(const struct reader *r, const struct cs_node *group, cons
         if (names[k] != NULL)
             continue;
         if (strcmp(name, "secret") == 0 || strcmp(name, "client_secret") == 0)
-            return refuse(r, &group->children[i], name,
-                          "secrets do not stand in the configuration: use secret_file or secret_env");
+            return refuse(
+                r, &group->children[i], name,
+                "secrets do not stand in the configuration: use secret_file or secret_env");
         return refuse(r, &group->children[i], name, "unknown key");
     }
     return 0;
 }
 
-static int read_credential(const struct reader *r, const struct cs_node *group, struct cs_credential *c)
+static int read_credential(const struct reader *r, const struct cs_node *group,
+                           struct cs_credential *c)
 {
-    static const char *const names[] = {"secret_file", "secret_env", "certificate_file", "key_file", NULL};
+    static const char *const names[] = {"secret_file", "secret_env", "certificate_file", "key_file",
+                                        NULL};
     int result;
 
     if (group->type != CS_NODE_GROUP)
-        return refuse(r, group, "credentials", "must be a list of groups: ( { secret_file = \"...\"; } )");
+        return refuse(r, group, "credentials",
+                      "must be a list of groups: ( { secret_file = \"...\"; } )");
     if ((result = check_names(r, group, names)) < 0 ||
         (result = read_path(r, group, "secret_file", &c->secret_file)) < 0 ||
         (result = read_text(r, group, "secret_env", 128, &c->secret_env)) < 0 ||
@@ -369,9 +379,11 @@ static int read_credential(const struct reader *r, const struct cs_node *group, 
     if (certificate && (c->certificate_file == NULL || c->key_file == NULL))
         return refuse(r, group, "credentials", "certificate_file and key_file go together");
     if (c->secret_env != NULL &&
-        c->secret_env[strspn(c->secret_env, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")] !=
+        c->secret_env[strspn(c->secret_env,
+                             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")] !=
             '\0')
-        return refuse(r, group, "secret_env", "not the name of a variable (the secret itself does not stand here)");
+        return refuse(r, group, "secret_env",
+                      "not the name of a variable (the secret itself does not stand here)");
     return 0;
 }
 
@@ -382,7 +394,8 @@ static int read_credentials(struct reader *r)
     if (node == NULL || (node->type == CS_NODE_LIST && node->n == 0))
         return refuse(r, node, "credentials", "required: a tenant without credentials");
     if (node->type != CS_NODE_LIST)
-        return refuse(r, node, "credentials", "must be a list of groups: ( { secret_file = \"...\"; } )");
+        return refuse(r, node, "credentials",
+                      "must be a list of groups: ( { secret_file = \"...\"; } )");
     if (node->n > CS_CREDENTIALS_MAX)
         return cs_conf_fail(r->err, r->path, node->line, "credentials", "more than %d entries",
                             CS_CREDENTIALS_MAX);
@@ -414,7 +427,8 @@ static bool is_domain(const char *s)
 {
     size_t n = strlen(s);
 
-    return n <= 255 && strchr(s, '.') != NULL && s[0] != '.' && s[n - 1] != '.' && strstr(s, "..") == NULL &&
+    return n <= 255 && strchr(s, '.') != NULL && s[0] != '.' && s[n - 1] != '.' &&
+           strstr(s, "..") == NULL &&
            s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.")] == '\0';
 }
 
@@ -453,7 +467,8 @@ static int read_excludes(struct reader *r)
     if (t->exclude_folders == NULL)
         return no_memory(r);
     for (; t->n_exclude_folders < n; t->n_exclude_folders++) {
-        t->exclude_folders[t->n_exclude_folders] = strdup(cs_default_excludes[t->n_exclude_folders]);
+        t->exclude_folders[t->n_exclude_folders] =
+            strdup(cs_default_excludes[t->n_exclude_folders]);
         if (t->exclude_folders[t->n_exclude_folders] == NULL)
             return no_memory(r);
     }
@@ -463,10 +478,20 @@ static int read_excludes(struct reader *r)
 static int read_tenant(const char *path, const struct cs_node *group, struct cs_tenant **ret,
                        struct cs_conf_error *err)
 {
-    static const char *const names[] = {
-        "name", "tenant_id", "client_id", "credentials", "mailboxes", "mailboxes_file", "own_domains",
-        "backfill_days", "calendar_past_days", "calendar_future_days", "private_events", "body",
-        "exclude_folders", NULL};
+    static const char *const names[] = {"name",
+                                        "tenant_id",
+                                        "client_id",
+                                        "credentials",
+                                        "mailboxes",
+                                        "mailboxes_file",
+                                        "own_domains",
+                                        "backfill_days",
+                                        "calendar_past_days",
+                                        "calendar_future_days",
+                                        "private_events",
+                                        "body",
+                                        "exclude_folders",
+                                        NULL};
     static const char *const private_names[] = {"busy_only", "skip", "full", NULL};
     static const char *const body_names[] = {"html", "text", "none", NULL};
     struct reader r = {path, group, NULL, err};
@@ -485,10 +510,12 @@ static int read_tenant(const char *path, const struct cs_node *group, struct cs_
         (result = read_list(&r, "own_domains", CS_DOMAINS_MAX, domain_of, &r.t->own_domains,
                             &r.t->n_own_domains)) < 0 ||
         (result = read_number(&r, "backfill_days", 36500, "all", -1, &r.t->backfill_days)) < 0 ||
-        (result = read_number(&r, "calendar_past_days", 1000, NULL, 0, &r.t->calendar_past_days)) < 0 ||
-        (result = read_number(&r, "calendar_future_days", 1000, NULL, 0, &r.t->calendar_future_days)) < 0 ||
-        (result = read_choice(&r, "private_events", private_names, "busy_only, skip, full", &private_rule)) <
+        (result = read_number(&r, "calendar_past_days", 1000, NULL, 0, &r.t->calendar_past_days)) <
             0 ||
+        (result = read_number(&r, "calendar_future_days", 1000, NULL, 0,
+                              &r.t->calendar_future_days)) < 0 ||
+        (result = read_choice(&r, "private_events", private_names, "busy_only, skip, full",
+                              &private_rule)) < 0 ||
         (result = read_choice(&r, "body", body_names, "html, text, none", &r.t->body)) < 0 ||
         (result = read_excludes(&r)) < 0)
         goto out;
@@ -546,7 +573,8 @@ static int add_list(struct cs_tenant_set *set, const char *path, const struct cs
                     struct cs_conf_error *err)
 {
     if (list->type != CS_NODE_LIST)
-        return cs_conf_fail(err, path, list->line, "tenants", "must be a list: tenants = ( { ... }, { ... } )");
+        return cs_conf_fail(err, path, list->line, "tenants",
+                            "must be a list: tenants = ( { ... }, { ... } )");
     for (size_t i = 0; i < list->n; i++) {
         int r = add_tenant(set, path, &list->children[i], err);
         if (r < 0)
@@ -566,7 +594,8 @@ static int add_file(struct cs_tenant_set *set, const char *path, struct cs_conf_
     if (list == NULL)
         r = add_tenant(set, path, root, err);
     else if (root->n != 1)
-        r = cs_conf_fail(err, path, list->line, "tenants", "one tenant's settings, or a tenants list: not both");
+        r = cs_conf_fail(err, path, list->line, "tenants",
+                         "one tenant's settings, or a tenants list: not both");
     else
         r = add_list(set, path, list, err);
     cs_node_free(root);
@@ -632,8 +661,8 @@ static int add_folder(struct cs_tenant_set *set, const char *main_path, struct c
     size_t n = 0;
     int r, len;
 
-    len = snprintf(folder, sizeof(folder), "%.*stenants.d", slash != NULL ? (int)(slash - main_path) + 1 : 0,
-                   main_path);
+    len = snprintf(folder, sizeof(folder), "%.*stenants.d",
+                   slash != NULL ? (int)(slash - main_path) + 1 : 0, main_path);
     if (len < 0 || (size_t)len >= sizeof(folder))
         return cs_conf_fail(err, main_path, 0, NULL, "the file's name is too long");
     r = list_folder(folder, &names, &n, err);
@@ -676,34 +705,37 @@ int cs_conf_tenants(const char *path, const struct cs_node *root, struct cs_tena
 
 void cs_conf_sample_tenant(struct cs_buf *out)
 {
-    cs_buf_adds(out,
-                "# One customer. File names are relative to this file.\n\n"
-                "# Part of every key: never change it. 1 to 40 lower-case letters, digits, dashes.\n"
-                "name = \"acme\";\n\n"
-                "# Directory (tenant) id, or one of its domains; application (client) id.\n"
-                "tenant_id = \"11111111-1111-1111-1111-111111111111\";\n"
-                "client_id = \"22222222-2222-2222-2222-222222222222\";\n\n"
-                "# Tried in order, so that a secret can be changed without a restart. Each is one of:\n"
-                "#   { secret_file = \"...\"; }  { secret_env = \"NAME\"; }\n"
-                "#   { certificate_file = \"...\"; key_file = \"...\"; }\n"
-                "credentials = ( { secret_file = \"acme.secret\"; } );\n\n"
-                "# Addresses or object ids; mailboxes_file names a file with one a line.\n"
-                "mailboxes = [ \"ann@contoso.example\", \"bob@contoso.example\" ];\n"
-                "# mailboxes_file = \"acme.mailboxes\";\n\n"
-                "# Mail between these domains is internal.\n"
-                "own_domains = [ \"contoso.example\" ];\n\n"
-                "# How far back mail is fetched: days, or \"all\".\n"
-                "backfill_days = 365;\n\n"
-                "# The calendar's window around today, in days: 0 to 1000 each, 1825 together.\n"
-                "calendar_past_days = 90;\n"
-                "calendar_future_days = 365;\n\n"
-                "# Private events: \"busy_only\", \"skip\" or \"full\".\n"
-                "private_events = \"busy_only\";\n\n"
-                "# Bodies: \"html\", \"text\" or \"none\".\n"
-                "body = \"html\";\n\n"
-                "# Folders left out, with all below them: well-known names, or paths like \"Inbox/Projects\".\n"
-                "exclude_folders = [ ");
+    cs_buf_adds(
+        out,
+        "# One customer. File names are relative to this file.\n\n"
+        "# Part of every key: never change it. 1 to 40 lower-case letters, digits, dashes.\n"
+        "name = \"acme\";\n\n"
+        "# Directory (tenant) id, or one of its domains; application (client) id.\n"
+        "tenant_id = \"11111111-1111-1111-1111-111111111111\";\n"
+        "client_id = \"22222222-2222-2222-2222-222222222222\";\n\n"
+        "# Tried in order, so that a secret can be changed without a restart. Each is one of:\n"
+        "#   { secret_file = \"...\"; }  { secret_env = \"NAME\"; }\n"
+        "#   { certificate_file = \"...\"; key_file = \"...\"; }\n"
+        "credentials = ( { secret_file = \"acme.secret\"; } );\n\n"
+        "# Addresses or object ids; mailboxes_file names a file with one a line.\n"
+        "mailboxes = [ \"ann@contoso.example\", \"bob@contoso.example\" ];\n"
+        "# mailboxes_file = \"acme.mailboxes\";\n\n"
+        "# Mail between these domains is internal.\n"
+        "own_domains = [ \"contoso.example\" ];\n\n"
+        "# How far back mail is fetched: days, or \"all\".\n"
+        "backfill_days = 365;\n\n"
+        "# The calendar's window around today, in days: 0 to 1000 each, 1825 together.\n"
+        "calendar_past_days = 90;\n"
+        "calendar_future_days = 365;\n\n"
+        "# Private events: \"busy_only\", \"skip\" or \"full\".\n"
+        "private_events = \"busy_only\";\n\n"
+        "# Bodies: \"html\", \"text\" or \"none\".\n"
+        "body = \"html\";\n\n"
+        "# Folders left out, with all below them: well-known names, or paths like "
+        "\"Inbox/Projects\".\n"
+        "exclude_folders = [ ");
     for (size_t i = 0; cs_default_excludes[i] != NULL; i++)
-        cs_buf_addf(out, "%s\"%s\"", i > 0 ? (i % 4 == 0 ? ",\n    " : ", ") : "", cs_default_excludes[i]);
+        cs_buf_addf(out, "%s\"%s\"", i > 0 ? (i % 4 == 0 ? ",\n    " : ", ") : "",
+                    cs_default_excludes[i]);
     cs_buf_adds(out, " ];\n");
 }

@@ -45,7 +45,8 @@ static int decode(struct cs_js text, struct cs_buf *scratch, const char **reason
 /* The tree is made here, out of slices, and not by json-c's own reader: 0.16 crashes or loses parts without
  * a word when memory runs out, makes U+FFFD of escaped pairs such as \ud837\ude00, and cuts a name at its
  * first NUL. The depth is bounded by cs_js_check(), so this may recurse. */
-static int build(struct cs_js text, struct cs_buf *scratch, struct json_object **ret, const char **reason);
+static int build(struct cs_js text, struct cs_buf *scratch, struct json_object **ret,
+                 const char **reason);
 
 static int build_members(struct cs_js text, struct json_object *o, struct cs_buf *scratch,
                          const char **reason)
@@ -66,7 +67,8 @@ static int build_members(struct cs_js text, struct json_object *o, struct cs_buf
             *reason = "a name comes twice";
             r = -EBADMSG;
         }
-        if (r == 0 && json_object_object_add_ex(o, scratch->data, member, JSON_C_OBJECT_ADD_KEY_IS_NEW) != 0)
+        if (r == 0 &&
+            json_object_object_add_ex(o, scratch->data, member, JSON_C_OBJECT_ADD_KEY_IS_NEW) != 0)
             r = -ENOMEM;
         if (r < 0) {
             (void)json_object_put(member); /* not taken: ours, and its only reference */
@@ -101,7 +103,8 @@ static bool is_integer(struct cs_js v)
            memchr(v.p, 'E', v.n) == NULL;
 }
 
-static int build(struct cs_js text, struct cs_buf *scratch, struct json_object **ret, const char **reason)
+static int build(struct cs_js text, struct cs_buf *scratch, struct json_object **ret,
+                 const char **reason)
 {
     struct json_object *o = NULL;
     bool flag = false;
@@ -142,8 +145,7 @@ static int build(struct cs_js text, struct cs_buf *scratch, struct json_object *
         (void)cs_js_bool(text, &flag); /* it is one */
         o = json_object_new_boolean(flag);
         break;
-    default: /* null is NULL */
-        return 0;
+    default: /* null is NULL */ return 0;
     }
     if (r == 0 && o == NULL)
         r = -ENOMEM;
@@ -288,8 +290,8 @@ bool cs_json_next(cs_json_val obj, size_t *i, const char **name, cs_json_val *va
         return false;
     /* *i is the entry that was given last: entries do not move while nothing is added */
     const struct lh_entry *last = (const struct lh_entry *)(uintptr_t)*i;
-    const struct lh_entry *e = last == NULL ? lh_table_head(json_object_get_object(object_of(obj)))
-                                            : lh_entry_next(last);
+    const struct lh_entry *e =
+        last == NULL ? lh_table_head(json_object_get_object(object_of(obj))) : lh_entry_next(last);
     if (e == NULL)
         return false;
     *i = (size_t)(uintptr_t)e;
@@ -322,18 +324,10 @@ static void print(struct json_object *o, struct cs_jw *jw)
     case json_type_string:
         cs_jw_strn(jw, json_object_get_string(o), (size_t)json_object_get_string_len(o));
         break;
-    case json_type_int:
-        cs_jw_i64(jw, json_object_get_int64(o));
-        break;
-    case json_type_double:
-        cs_jw_raw(jw, double_text(o), strlen(double_text(o)));
-        break;
-    case json_type_boolean:
-        cs_jw_bool(jw, json_object_get_boolean(o) != 0);
-        break;
-    default:
-        cs_jw_null(jw);
-        break;
+    case json_type_int: cs_jw_i64(jw, json_object_get_int64(o)); break;
+    case json_type_double: cs_jw_raw(jw, double_text(o), strlen(double_text(o))); break;
+    case json_type_boolean: cs_jw_bool(jw, json_object_get_boolean(o) != 0); break;
+    default: cs_jw_null(jw); break;
     }
 }
 

@@ -77,9 +77,14 @@ static const char *check_rest(const char *p, const char *end, struct check *c)
                 return NULL;
             }
             switch (p[1]) {
-            case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't':
-                p += 2;
-                break;
+            case '"':
+            case '\\':
+            case '/':
+            case 'b':
+            case 'f':
+            case 'n':
+            case 'r':
+            case 't': p += 2; break;
             case 'u':
                 if (hex4(p + 2, end) < 0) {
                     c->reason = "bad \\u escape";
@@ -87,9 +92,7 @@ static const char *check_rest(const char *p, const char *end, struct check *c)
                 }
                 p += 6;
                 break;
-            default:
-                c->reason = "unknown escape";
-                return NULL;
+            default: c->reason = "unknown escape"; return NULL;
             }
         } else if ((unsigned char)*p >= 0x80) {
             size_t n = cs_utf8_len(p, (size_t)(end - p));
@@ -256,25 +259,22 @@ value:
         if (p < end && *p == ']')
             goto close;
         goto value;
-    case '"':
-        p = check_string(p + 1, end, &c);
-        break;
-    case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7':
-    case '8': case '9':
-        p = check_number(p, end, &c);
-        break;
-    case 't':
-        p = check_word(p, end, "true", &c);
-        break;
-    case 'f':
-        p = check_word(p, end, "false", &c);
-        break;
-    case 'n':
-        p = check_word(p, end, "null", &c);
-        break;
-    default:
-        c.reason = "a value is missing";
-        goto fail;
+    case '"': p = check_string(p + 1, end, &c); break;
+    case '-':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9': p = check_number(p, end, &c); break;
+    case 't': p = check_word(p, end, "true", &c); break;
+    case 'f': p = check_word(p, end, "false", &c); break;
+    case 'n': p = check_word(p, end, "null", &c); break;
+    default: c.reason = "a value is missing"; goto fail;
     }
     if (p == NULL)
         goto fail;
@@ -405,14 +405,17 @@ static const char *walk_value(const char *p, const char *end)
             if (--depth == 0)
                 return p;
             break;
-        case ',': case ':': case ' ': case '\t': case '\n': case '\r':
+        case ',':
+        case ':':
+        case ' ':
+        case '\t':
+        case '\n':
+        case '\r':
             if (depth == 0)
                 return p;
             p++;
             break;
-        default:
-            p++;
-            break;
+        default: p++; break;
         }
     }
     return end;
@@ -608,7 +611,8 @@ int cs_js_str(struct cs_js v, struct cs_buf *out)
     if (!cs_js_str_raw(v, &p, &n))
         return -EINVAL;
     const char *end = p + n;
-    (void)cs_buf_reserve(out, 0); /* so that an empty string is a text too; a failure is returned below */
+    (void)cs_buf_reserve(
+        out, 0); /* so that an empty string is a text too; a failure is returned below */
     while (p < end) {
         const char *q = memchr(p, '\\', (size_t)(end - p));
         if (q == NULL)

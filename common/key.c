@@ -16,8 +16,8 @@ uint32_t cs_murmur2(const void *data, size_t n)
     uint32_t h = 0x9747b28c ^ (uint32_t)n; /* the seed of Kafka's Java client */
 
     for (; n >= 4; p += 4, n -= 4) {
-        uint32_t k = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
-                     (uint32_t)p[3] << 24;
+        uint32_t k =
+            (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
         k *= m;
         k ^= k >> 24;
         k *= m;

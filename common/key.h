@@ -32,7 +32,9 @@ int cs_key_stream(char *out, size_t size, const char *tenant, const char *mailbo
 int cs_key_split(const char *key, size_t n, char tenant[CS_TENANT_MAX + 1],
                  char mailbox[CS_MAILBOX_MAX + 1], const char **rest, size_t *rest_len);
 bool cs_tenant_name_ok(const char *name);
-bool cs_mailbox_name_ok(const char *name); /* 1 to CS_MAILBOX_MAX bytes, no '/', no control characters or spaces, lower case */
+bool cs_mailbox_name_ok(
+    const char
+        *name); /* 1 to CS_MAILBOX_MAX bytes, no '/', no control characters or spaces, lower case */
 /** First 8 bytes of SHA-256 of a folder id, as a number; its text form is 16 hex digits. */
 uint64_t cs_id_hash(const char *id);
 

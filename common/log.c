@@ -87,8 +87,7 @@ void cs_log_set_level(struct cs_log *log, enum cs_log_level level)
 
 bool cs_log_is_on(const struct cs_log *log, enum cs_log_level level)
 {
-    return log != NULL &&
-           (int)level <= atomic_load_explicit(&log->level, memory_order_relaxed);
+    return log != NULL && (int)level <= atomic_load_explicit(&log->level, memory_order_relaxed);
 }
 
 /* --- a line ------------------------------------------------------------------------------------ */
@@ -175,8 +174,8 @@ static void write_head(struct cs_log *log, struct cs_jw *jw, enum cs_log_level l
     cs_time_format(cs_clock_utc_ms(), time);
     if (log->text) {
         const char *on = log->colour ? colours[level] : "";
-        cs_buf_addf(&log->line, "%.12s %s%-5s %s%s", time + 11, on, cs_log_level_names[level], event,
-                    on[0] != '\0' ? "\033[0m" : "");
+        cs_buf_addf(&log->line, "%.12s %s%-5s %s%s", time + 11, on, cs_log_level_names[level],
+                    event, on[0] != '\0' ? "\033[0m" : "");
         return;
     }
     cs_jw_init(jw, &log->line);

@@ -57,7 +57,7 @@ void cs_log_write(struct cs_log *log, enum cs_log_level level, const char *event
                   const struct cs_field *fields);
 /* cs_log_warn(log, "graph.throttled", CS_STR("job", id), CS_I64("wait_ms", wait_ms)); no field is fine too */
 #define CS_FIELD_END ((struct cs_field){NULL, CS_F_END, NULL, 0})
-#define CS_LOG_(log, level, event, ...)                                                            \
+#define CS_LOG_(log, level, event, ...) \
     cs_log_write((log), (level), (event), (const struct cs_field[]){__VA_ARGS__})
 #define cs_log_error(log, ...) CS_LOG_(log, CS_LOG_ERROR, __VA_ARGS__, CS_FIELD_END)
 #define cs_log_warn(log, ...)  CS_LOG_(log, CS_LOG_WARN, __VA_ARGS__, CS_FIELD_END)

@@ -26,7 +26,7 @@ struct cs_metric {
 };
 
 struct cs_metrics {
-    pthread_mutex_t lock; /* series, n, cap; values have none */
+    pthread_mutex_t lock;      /* series, n, cap; values have none */
     struct cs_metric **series; /* sorted by name, then labels */
     size_t n;
     size_t cap;
@@ -95,8 +95,9 @@ static bool same_bounds(const struct cs_metric *x, const int64_t *bounds, unsign
     return x->n_bounds == n && (n == 0 || memcmp(x->bounds, bounds, n * sizeof(*bounds)) == 0);
 }
 
-static struct cs_metric *add(struct cs_metrics *m, enum kind kind, const char *name, const char *labels,
-                             const char *help, const int64_t *bounds, unsigned n)
+static struct cs_metric *add(struct cs_metrics *m, enum kind kind, const char *name,
+                             const char *labels, const char *help, const int64_t *bounds,
+                             unsigned n)
 {
     struct cs_metric *x = &nowhere, *made = NULL;
 

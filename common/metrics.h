@@ -33,9 +33,10 @@ struct cs_metric *cs_metrics_histogram(struct cs_metrics *m, const char *name, c
                                        const char *help, const int64_t *bounds, unsigned n);
 /** Appends one label to a text of labels, escaped, with a comma where one is needed. */
 void cs_metrics_label(struct cs_buf *out, const char *name, const char *value);
-void cs_metric_add(struct cs_metric *x, int64_t n);          /* counter, gauge */
-void cs_metric_set(struct cs_metric *x, int64_t v);          /* gauge */
-void cs_metric_observe_milli(struct cs_metric *x, int64_t v); /* histogram: thousandths of the unit */
+void cs_metric_add(struct cs_metric *x, int64_t n); /* counter, gauge */
+void cs_metric_set(struct cs_metric *x, int64_t v); /* gauge */
+void cs_metric_observe_milli(struct cs_metric *x,
+                             int64_t v); /* histogram: thousandths of the unit */
 int64_t cs_metric_value(const struct cs_metric *x);
 /** Prometheus text format 0.0.4, names sorted. */
 void cs_metrics_print(struct cs_metrics *m, struct cs_buf *out);

@@ -6,17 +6,25 @@
 
 /* Conversation History stays in: people mail from it. */
 const char *const cs_default_excludes[] = {
-    "deleteditems", "junkemail",     "drafts",         "outbox",
-    "syncissues",   "conflicts",     "localfailures",  "serverfailures",
-    "recoverableitemsdeletions", NULL,
+    "deleteditems",
+    "junkemail",
+    "drafts",
+    "outbox",
+    "syncissues",
+    "conflicts",
+    "localfailures",
+    "serverfailures",
+    "recoverableitemsdeletions",
+    NULL,
 };
 
 /* Microsoft Graph: mailFolder resource type, well-known folder names. */
 static const char *const well_known[] = {
-    "archive",       "clutter",       "conflicts",    "conversationhistory", "deleteditems",
-    "drafts",        "inbox",         "junkemail",    "localfailures",       "msgfolderroot",
-    "outbox",        "recoverableitemsdeletions",     "scheduled",           "searchfolders",
-    "sentitems",     "serverfailures", "syncissues",
+    "archive",       "clutter",       "conflicts", "conversationhistory",
+    "deleteditems",  "drafts",        "inbox",     "junkemail",
+    "localfailures", "msgfolderroot", "outbox",    "recoverableitemsdeletions",
+    "scheduled",     "searchfolders", "sentitems", "serverfailures",
+    "syncissues",
 };
 
 static void free_strings(char **list, size_t n)
@@ -123,10 +131,11 @@ bool cs_tenant_folder_in_scope(const struct cs_tenant *t, const struct cs_folder
     for (size_t i = 0; i < t->n_exclude_folders; i++) {
         const char *entry = t->exclude_folders[i];
         size_t n = strlen(entry);
-        if (f->well_known != NULL && f->well_known[0] != '\0' && strcasecmp(entry, f->well_known) == 0)
+        if (f->well_known != NULL && f->well_known[0] != '\0' &&
+            strcasecmp(entry, f->well_known) == 0)
             return false;
-        if (f->path != NULL && strncmp(f->path, entry, n) == 0 && (f->path[n] == '\0' || f->path[n] == '/') &&
-            !is_well_known(entry))
+        if (f->path != NULL && strncmp(f->path, entry, n) == 0 &&
+            (f->path[n] == '\0' || f->path[n] == '/') && !is_well_known(entry))
             return false;
     }
     return true;

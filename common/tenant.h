@@ -17,14 +17,14 @@
 
 #include "common/secret.h"
 
-#define CS_TENANTS_MAX     10000
-#define CS_MAILBOXES_MAX   200000 /* per tenant */
-#define CS_CREDENTIALS_MAX 8
-#define CS_DOMAINS_MAX     1000
-#define CS_EXCLUDES_MAX    1000
+#define CS_TENANTS_MAX       10000
+#define CS_MAILBOXES_MAX     200000 /* per tenant */
+#define CS_CREDENTIALS_MAX   8
+#define CS_DOMAINS_MAX       1000
+#define CS_EXCLUDES_MAX      1000
 #define CS_CALENDAR_DAYS_MAX 1825 /* past and future together: Graph refuses wider windows */
 
-struct cs_credential { /* exactly one kind */
+struct cs_credential {      /* exactly one kind */
     char *secret_file;      /* re-read when it changes */
     char *secret_env;       /* name of an environment variable */
     char *certificate_file; /* PEM; with key_file */
@@ -42,14 +42,15 @@ struct cs_tenant {
     char **mailboxes; /* lower-cased, sorted, no duplicates */
     size_t n_mailboxes;
     char *mailboxes_file; /* NULL, or one id a line, # for comments; read with the configuration */
-    char **own_domains; /* lower-case, IDNA */
+    char **own_domains;   /* lower-case, IDNA */
     size_t n_own_domains;
     int64_t backfill_days;        /* -1: all; default 365 */
     int64_t calendar_past_days;   /* 0..1000; default 90 */
     int64_t calendar_future_days; /* 0..1000; default 365 */
     enum cs_private_rule private_events;
-    int body;                     /* enum cs_body_rule */
-    char **exclude_folders;       /* well-known names or paths; default deleteditems, junkemail, drafts, outbox and the sync issues */
+    int body; /* enum cs_body_rule */
+    char **
+        exclude_folders; /* well-known names or paths; default deleteditems, junkemail, drafts, outbox and the sync issues */
     size_t n_exclude_folders;
 };
 enum cs_body_rule { CS_BODY_HTML = 0, CS_BODY_TEXT, CS_BODY_NONE };
@@ -75,10 +76,11 @@ void cs_tenant_free(struct cs_tenant *t);
 
 struct cs_folder_facts {
     const char *id;
-    const char *path;       /* "Inbox/Projects", display names joined by '/', each '/' in a name as '%2F' */
+    const char
+        *path; /* "Inbox/Projects", display names joined by '/', each '/' in a name as '%2F' */
     const char *well_known; /* "" if none */
     bool hidden;
-    bool search_folder;     /* mailSearchFolder: its messages are duplicates */
+    bool search_folder; /* mailSearchFolder: its messages are duplicates */
 };
 /**
  * PURE. Is this folder synchronized for this tenant?

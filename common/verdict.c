@@ -97,21 +97,24 @@ static int parse_http_date(const char *s, int64_t *ret_utc_ms)
     char month[4] = "", text[32];
     int day = 0, year = 0, h = 0, m = 0, sec = 0, end = 0;
 
-    if (sscanf(s, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &day, month, &year, &h, &m, &sec,
-               &end) == 6 && end > 0) {
+    if (sscanf(s, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &day, month, &year, &h, &m,
+               &sec, &end) == 6 &&
+        end > 0) {
         /* Sun, 06 Nov 1994 08:49:37 GMT */
-    } else if (sscanf(s, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", &day, month, &year, &h, &m,
-                      &sec, &end) == 6 && end > 0) {
+    } else if (sscanf(s, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", &day, month, &year,
+                      &h, &m, &sec, &end) == 6 &&
+               end > 0) {
         year += year < 70 ? 2000 : 1900; /* Sunday, 06-Nov-94 08:49:37 GMT */
-    } else if (sscanf(s, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d%n", month, &day, &h, &m, &sec, &year,
-                      &end) == 6 && end > 0) {
+    } else if (sscanf(s, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d%n", month, &day, &h, &m, &sec,
+                      &year, &end) == 6 &&
+               end > 0) {
         /* Sun Nov  6 08:49:37 1994 */
     } else {
         return -EINVAL;
     }
     const char *at = strlen(month) == 3 ? strstr(months, month) : NULL;
-    if (s[end + (int)strspn(s + end, " \t")] != '\0' || at == NULL || (at - months) % 3 != 0 || day < 0 ||
-        year < 0 || h < 0 || m < 0 || sec < 0)
+    if (s[end + (int)strspn(s + end, " \t")] != '\0' || at == NULL || (at - months) % 3 != 0 ||
+        day < 0 || year < 0 || h < 0 || m < 0 || sec < 0)
         return -EINVAL;
     int n = snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02dZ", year % 10000,
                      (int)(at - months) / 3 + 1, day % 100, h % 100, m % 100, sec % 100);
@@ -159,18 +162,27 @@ int64_t cs_retry_after_ms(const char *value, int64_t utc_ms)
 #define SCOPE_ASKED (-1) /* by what was asked */
 
 /* Codes of one meaning; compared without case. */
-static const char *const resync_codes[] = {"syncStateNotFound", "syncStateInvalid", "resyncRequired",
-                                           "resyncApplyDifferences", "resyncUploadDifferences", NULL};
-static const char *const gone_codes[] = {"ErrorItemNotFound", "itemNotFound", "ErrorFolderNotFound", NULL};
-static const char *const no_mailbox_codes[] = {
-    "MailboxNotEnabledForRESTAPI", "MailboxNotSupportedForRESTAPI", "ErrorInvalidUser", "ResourceNotFound",
-    "Request_ResourceNotFound", "ErrorNonExistentMailbox", NULL};
-static const char *const send_quota_codes[] = {"ErrorExceededMessageLimit", "ErrorMessageSubmissionBlocked",
-                                               "ErrorSubmissionQuotaExceeded", "ErrorAccountSuspend", NULL};
-static const char *const throttle_codes[] = {"ApplicationThrottled", "TooManyRequests", "activityLimitReached",
-                                             "throttledRequest", "quotaLimitReached", NULL};
-static const char *const mailbox_busy_codes[] = {"ErrorMailboxStoreUnavailable", "ResourceUnhealthy",
-                                                 "ErrorServerBusy", "ErrorMailboxMoveInProgress", NULL};
+static const char *const resync_codes[] = {"syncStateNotFound",       "syncStateInvalid",
+                                           "resyncRequired",          "resyncApplyDifferences",
+                                           "resyncUploadDifferences", NULL};
+static const char *const gone_codes[] = {"ErrorItemNotFound", "itemNotFound", "ErrorFolderNotFound",
+                                         NULL};
+static const char *const no_mailbox_codes[] = {"MailboxNotEnabledForRESTAPI",
+                                               "MailboxNotSupportedForRESTAPI",
+                                               "ErrorInvalidUser",
+                                               "ResourceNotFound",
+                                               "Request_ResourceNotFound",
+                                               "ErrorNonExistentMailbox",
+                                               NULL};
+static const char *const send_quota_codes[] = {
+    "ErrorExceededMessageLimit", "ErrorMessageSubmissionBlocked", "ErrorSubmissionQuotaExceeded",
+    "ErrorAccountSuspend", NULL};
+static const char *const throttle_codes[] = {"ApplicationThrottled", "TooManyRequests",
+                                             "activityLimitReached", "throttledRequest",
+                                             "quotaLimitReached",    NULL};
+static const char *const mailbox_busy_codes[] = {"ErrorMailboxStoreUnavailable",
+                                                 "ResourceUnhealthy", "ErrorServerBusy",
+                                                 "ErrorMailboxMoveInProgress", NULL};
 
 /* First match wins: so the special stand above the general. */
 struct rule {
@@ -246,8 +258,8 @@ static void keep_code(const char *code, char out[CS_GRAPH_CODE_MAX])
     size_t n = 0;
     for (; code[n] != '\0' && n < CS_GRAPH_CODE_MAX; n++) {
         char c = code[n];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-              c == '.' || c == '-'))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '_' || c == '.' || c == '-'))
             break;
     }
     bool whole = code[n] == '\0' && n < CS_GRAPH_CODE_MAX;
@@ -255,9 +267,11 @@ static void keep_code(const char *code, char out[CS_GRAPH_CODE_MAX])
     out[whole ? n : 0] = '\0';
 }
 
-static void fill(struct cs_verdict *ret, enum cs_outcome outcome, enum cs_code code, enum cs_scope scope)
+static void fill(struct cs_verdict *ret, enum cs_outcome outcome, enum cs_code code,
+                 enum cs_scope scope)
 {
-    *ret = (struct cs_verdict){.outcome = outcome, .code = code, .scope = scope, .retry_after_ms = -1};
+    *ret =
+        (struct cs_verdict){.outcome = outcome, .code = code, .scope = scope, .retry_after_ms = -1};
 }
 
 void cs_verdict_of_graph(int http_status, const char *code, const char *retry_after,
@@ -314,7 +328,8 @@ static const struct {
     int64_t number;
     enum cs_code code;
 } aadsts_codes[] = {
-    {7000215, CS_CODE_CREDENTIALS_REFUSED}, /* wrong secret, or the secret's id instead of its value */
+    {7000215,
+     CS_CODE_CREDENTIALS_REFUSED}, /* wrong secret, or the secret's id instead of its value */
     {7000222, CS_CODE_CREDENTIALS_REFUSED}, /* secret expired */
     {7000218, CS_CODE_CREDENTIALS_REFUSED}, /* neither secret nor assertion arrived */
     {700027, CS_CODE_CREDENTIALS_REFUSED},  /* certificate not registered, or bad signature */
@@ -339,7 +354,7 @@ static const struct {
     {90014, CS_CODE_TENANT_REFUSED},
     {53003, CS_CODE_TENANT_REFUSED}, /* Conditional Access */
     {530032, CS_CODE_TENANT_REFUSED},
-    {50034, CS_CODE_TENANT_REFUSED}, /* seen without a user it means a wrong tenant */
+    {50034, CS_CODE_TENANT_REFUSED},    /* seen without a user it means a wrong tenant */
     {50196, CS_CODE_TOKEN_UNAVAILABLE}, /* asked too often */
     {90006, CS_CODE_TOKEN_UNAVAILABLE},
     {90012, CS_CODE_TOKEN_UNAVAILABLE},
@@ -388,7 +403,8 @@ void cs_verdict_of_token(int http_status, const char *error, const int64_t *aads
     ret->http_status = http_status;
     ret->retry_after_ms = cs_retry_after_ms(retry_after, utc_ms);
     if (n > 0 && aadsts[0] >= 0)
-        (void)snprintf(ret->service_code, sizeof(ret->service_code), "AADSTS%lld", (long long)aadsts[0]);
+        (void)snprintf(ret->service_code, sizeof(ret->service_code), "AADSTS%lld",
+                       (long long)aadsts[0]);
     else
         keep_code(error, ret->service_code);
 }

@@ -38,18 +38,24 @@ enum cs_code {
     CS_CODE_CURSOR_REFUSED,      /* "cursor_refused": names another host, mailbox or scheme */
     CS_CODE_PAGE_TOO_LARGE,      /* "page_too_large": 504 or a byte bound; ask for fewer */
     CS_CODE_CREDENTIALS_REFUSED, /* "credentials_refused": secret or certificate wrong or expired */
-    CS_CODE_TENANT_REFUSED,      /* "tenant_refused": app not there, disabled, blocked, wrong cloud */
-    CS_CODE_TOKEN_UNAVAILABLE,   /* "token_unavailable": token endpoint busy or broken */
-    CS_CODE_TENANT_UNKNOWN,      /* "tenant_unknown": not in this process's configuration */
-    CS_CODE_JOB_INVALID,         /* "job_invalid": message of the wrong shape */
-    CS_CODE_WRONG_PARTITION,     /* "wrong_partition" */
-    CS_CODE_EXPIRED,             /* "expired": past its not_after */
-    CS_CODE_INTERNAL,            /* "internal": no memory, or a bug that was caught */
+    CS_CODE_TENANT_REFUSED,    /* "tenant_refused": app not there, disabled, blocked, wrong cloud */
+    CS_CODE_TOKEN_UNAVAILABLE, /* "token_unavailable": token endpoint busy or broken */
+    CS_CODE_TENANT_UNKNOWN,    /* "tenant_unknown": not in this process's configuration */
+    CS_CODE_JOB_INVALID,       /* "job_invalid": message of the wrong shape */
+    CS_CODE_WRONG_PARTITION,   /* "wrong_partition" */
+    CS_CODE_EXPIRED,           /* "expired": past its not_after */
+    CS_CODE_INTERNAL,          /* "internal": no memory, or a bug that was caught */
     CS_CODE_COUNT_
 };
 
 /* Whom it concerns: decides what is parked. */
-enum cs_scope { CS_SCOPE_ITEM, CS_SCOPE_STREAM, CS_SCOPE_MAILBOX, CS_SCOPE_TENANT, CS_SCOPE_SERVICE };
+enum cs_scope {
+    CS_SCOPE_ITEM,
+    CS_SCOPE_STREAM,
+    CS_SCOPE_MAILBOX,
+    CS_SCOPE_TENANT,
+    CS_SCOPE_SERVICE
+};
 
 #define CS_GRAPH_CODE_MAX 64
 #define CS_REQUEST_ID_MAX 64
@@ -61,25 +67,26 @@ struct cs_verdict {
     int64_t retry_after_ms; /* as the service asked; -1: it did not */
     int http_status;        /* 0: no answer */
     bool fresh_token;       /* 401: renew the token and try once more before believing it */
-    char service_code[CS_GRAPH_CODE_MAX];   /* Graph's or Entra's own, "" if none; [A-Za-z0-9_.-] only */
-    char request_id[CS_REQUEST_ID_MAX];     /* Graph's request-id, "" if none */
+    char service_code
+        [CS_GRAPH_CODE_MAX]; /* Graph's or Entra's own, "" if none; [A-Za-z0-9_.-] only */
+    char request_id[CS_REQUEST_ID_MAX]; /* Graph's request-id, "" if none */
 };
 
 /* What was asked for: the same status means different things. */
 enum cs_asked {
-    CS_ASKED_MAILBOX,       /* the folder tree, a list over the mailbox, calendars */
-    CS_ASKED_FOLDER,        /* a folder's or calendar's listing without a cursor */
-    CS_ASKED_CURSOR,        /* a delta or next link */
-    CS_ASKED_ITEM,          /* one item by id */
-    CS_ASKED_BATCH,         /* the $batch itself */
+    CS_ASKED_MAILBOX, /* the folder tree, a list over the mailbox, calendars */
+    CS_ASKED_FOLDER,  /* a folder's or calendar's listing without a cursor */
+    CS_ASKED_CURSOR,  /* a delta or next link */
+    CS_ASKED_ITEM,    /* one item by id */
+    CS_ASKED_BATCH,   /* the $batch itself */
 };
 
 /* How the transport failed, as http.c reports it. */
 enum cs_net {
     CS_NET_OK = 0,
-    CS_NET_CONNECT,   /* refused, no route, name not found */
+    CS_NET_CONNECT, /* refused, no route, name not found */
     CS_NET_TLS,
-    CS_NET_RESET,     /* reset or cut off */
+    CS_NET_RESET, /* reset or cut off */
     CS_NET_TIMEOUT,
     CS_NET_TOO_LARGE, /* more bytes than the bound */
     CS_NET_ENCODING,  /* gzip broken */
@@ -114,10 +121,12 @@ void cs_verdict_of_token(int http_status, const char *error, const int64_t *aads
 /** Retry-After to milliseconds from now: -1 if absent or unreadable; never above 24 h, never below 0. */
 int64_t cs_retry_after_ms(const char *value, int64_t utc_ms);
 
-const char *cs_outcome_name(enum cs_outcome o); /* "done", "more", "retry", "resync", "reject", "fatal" */
+const char *
+cs_outcome_name(enum cs_outcome o); /* "done", "more", "retry", "resync", "reject", "fatal" */
 int cs_outcome_parse(const char *s, enum cs_outcome *ret); /* 0, -EINVAL; never yields CS_FATAL */
 const char *cs_code_name(enum cs_code c);
-int cs_code_parse(const char *s, enum cs_code *ret); /* unknown names: CS_CODE_INTERNAL and -EINVAL */
+int cs_code_parse(const char *s,
+                  enum cs_code *ret);       /* unknown names: CS_CODE_INTERNAL and -EINVAL */
 const char *cs_scope_name(enum cs_scope s); /* "item", "stream", "mailbox", "tenant", "service" */
 int cs_scope_parse(const char *s, enum cs_scope *ret); /* 0, -EINVAL */
 

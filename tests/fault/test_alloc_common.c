@@ -74,8 +74,9 @@ static int steal_empty(void)
     return r;
 }
 
-static const char json[] = "{\"a\":[1,2.5,\"x\\u00e9\",{\"b\":null,\"c\":true}],\"long\":\"0123456789012345678901234567890"
-                           "123456789\\n\",\"pair\":\"\\ud837\\ude00\"}";
+static const char json[] =
+    "{\"a\":[1,2.5,\"x\\u00e9\",{\"b\":null,\"c\":true}],\"long\":\"0123456789012345678901234567890"
+    "123456789\\n\",\"pair\":\"\\ud837\\ude00\"}";
 
 static int parse_json(void)
 {
@@ -176,8 +177,8 @@ static int make_metrics(void)
     cs_buf_init(&b, 0);
     cs_metrics_print(m, &b);
     r = cs_buf_failed(&b);
-    if (r == 0 && (b.len == 0 || strstr(b.data, "h_count 1\n") == NULL || strstr(b.data, "x=\"1\"") == NULL ||
-                   strstr(b.data, "x=\"2\"") == NULL))
+    if (r == 0 && (b.len == 0 || strstr(b.data, "h_count 1\n") == NULL ||
+                   strstr(b.data, "x=\"1\"") == NULL || strstr(b.data, "x=\"2\"") == NULL))
         r = -ENOMEM; /* what is missing is what failed */
     cs_buf_clear(&b);
     cs_metrics_free(m);
@@ -242,7 +243,9 @@ static void test_conf(void **state)
     assert_non_null(mkdtemp(dir));
     (void)snprintf(cfg, sizeof(cfg), "%s/c.cfg", dir);
     assert_non_null(f = fopen(cfg, "w"));
-    assert_true(fputs("kafka: { bootstrap_servers = \"b:1\"; properties = [ \"a=b\", \"c=d\" ]; };\n", f) >= 0);
+    assert_true(
+        fputs("kafka: { bootstrap_servers = \"b:1\"; properties = [ \"a=b\", \"c=d\" ]; };\n", f) >=
+        0);
     assert_int_equal(fclose(f), 0);
     (void)snprintf(path, sizeof(path), "%s/tenants.d", dir);
     assert_int_equal(mkdir(path, 0700), 0);
@@ -253,11 +256,13 @@ static void test_conf(void **state)
     assert_int_equal(fclose(f), 0);
     (void)snprintf(path, sizeof(path), "%s/tenants.d/a.cfg", dir);
     assert_non_null(f = fopen(path, "w"));
-    assert_true(fputs("name = \"a\"; tenant_id = \"contoso.example\"; client_id = "
-                      "\"22222222-2222-2222-2222-222222222222\"; credentials = ( { secret_env = \"X\"; },\n"
-                      "{ certificate_file = \"c\"; key_file = \"k\"; } ); mailboxes = [ \"Ann@contoso.example\" ];\n"
-                      "mailboxes_file = \"boxes\"; own_domains = [ \"contoso.example\" ];\n",
-                      f) >= 0);
+    assert_true(
+        fputs("name = \"a\"; tenant_id = \"contoso.example\"; client_id = "
+              "\"22222222-2222-2222-2222-222222222222\"; credentials = ( { secret_env = \"X\"; },\n"
+              "{ certificate_file = \"c\"; key_file = \"k\"; } ); mailboxes = [ "
+              "\"Ann@contoso.example\" ];\n"
+              "mailboxes_file = \"boxes\"; own_domains = [ \"contoso.example\" ];\n",
+              f) >= 0);
     assert_int_equal(fclose(f), 0);
     for_every_allocation(load_conf);
     (void)snprintf(command, sizeof(command), "rm -rf '%s'", dir);

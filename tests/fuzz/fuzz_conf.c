@@ -29,15 +29,9 @@ static void print_node(const struct cs_node *node, struct cs_buf *out)
         }
         cs_buf_adds(out, node->type == CS_NODE_GROUP ? "}" : ")");
         break;
-    case CS_NODE_INT:
-        cs_buf_addf(out, "%lldL", (long long)node->i);
-        break;
-    case CS_NODE_FLOAT:
-        cs_buf_adds(out, "1.5");
-        break;
-    case CS_NODE_BOOL:
-        cs_buf_adds(out, node->i != 0 ? "true" : "false");
-        break;
+    case CS_NODE_INT: cs_buf_addf(out, "%lldL", (long long)node->i); break;
+    case CS_NODE_FLOAT: cs_buf_adds(out, "1.5"); break;
+    case CS_NODE_BOOL: cs_buf_adds(out, node->i != 0 ? "true" : "false"); break;
     default:
         cs_buf_addc(out, '"');
         for (const char *s = node->s; *s != '\0'; s++) {
@@ -56,7 +50,8 @@ static void same(const struct cs_node *a, const struct cs_node *b)
     FUZZ_CHECK(a->type == b->type && a->n == b->n && a->i == b->i);
     FUZZ_CHECK((a->s == NULL) == (b->s == NULL) && (a->s == NULL || strcmp(a->s, b->s) == 0));
     for (size_t i = 0; i < a->n; i++) {
-        FUZZ_CHECK(a->type != CS_NODE_GROUP || strcmp(a->children[i].name, b->children[i].name) == 0);
+        FUZZ_CHECK(a->type != CS_NODE_GROUP ||
+                   strcmp(a->children[i].name, b->children[i].name) == 0);
         same(&a->children[i], &b->children[i]);
     }
 }

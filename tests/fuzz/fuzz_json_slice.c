@@ -19,7 +19,8 @@
 
 static bool is_integer(struct cs_js v)
 {
-    return memchr(v.p, '.', v.n) == NULL && memchr(v.p, 'e', v.n) == NULL && memchr(v.p, 'E', v.n) == NULL;
+    return memchr(v.p, '.', v.n) == NULL && memchr(v.p, 'e', v.n) == NULL &&
+           memchr(v.p, 'E', v.n) == NULL;
 }
 
 /* json-c 0.16 makes U+FFFD of some escaped pairs (\\ud837\\ude00). */
@@ -36,7 +37,8 @@ static bool name_is_plain(struct cs_js name, struct cs_buf *out)
 {
     cs_buf_reset(out);
     FUZZ_CHECK(cs_js_str(name, out) == 0);
-    return !cs_js_str_has_lone_surrogate(name) && memchr(out->data, '\0', out->len + 1) == out->data + out->len;
+    return !cs_js_str_has_lone_surrogate(name) &&
+           memchr(out->data, '\0', out->len + 1) == out->data + out->len;
 }
 
 static void compare(struct cs_js v, struct json_object *o)
@@ -49,7 +51,8 @@ static void compare(struct cs_js v, struct json_object *o)
     size_t n = 0;
 
     cs_buf_init(&b, 0);
-    FUZZ_CHECK(cs_js_check(v.p, v.n, CS_JS_MAX_DEPTH, &value, NULL) == 0); /* a slice is a text by itself */
+    FUZZ_CHECK(cs_js_check(v.p, v.n, CS_JS_MAX_DEPTH, &value, NULL) ==
+               0); /* a slice is a text by itself */
     FUZZ_CHECK(value.p == v.p && value.n == v.n);
     switch (cs_js_type(v)) {
     case CS_JS_OBJECT:
@@ -92,9 +95,7 @@ static void compare(struct cs_js v, struct json_object *o)
         FUZZ_CHECK(json_object_is_type(o, json_type_boolean));
         FUZZ_CHECK(cs_js_bool(v, &flag) == 0 && flag == (json_object_get_boolean(o) != 0));
         break;
-    default:
-        FUZZ_CHECK(o == NULL && cs_js_type(v) == CS_JS_NULL);
-        break;
+    default: FUZZ_CHECK(o == NULL && cs_js_type(v) == CS_JS_NULL); break;
     }
     cs_buf_clear(&b);
 }
@@ -131,12 +132,8 @@ static void compare_doc(struct cs_js v, cs_json_val o)
         else
             FUZZ_CHECK(cs_json_val_str(o, SIZE_MAX, &s) == 0 && strcmp(s, b.data) == 0);
         break;
-    case CS_JS_NULL:
-        FUZZ_CHECK(o == NULL);
-        break;
-    default:
-        FUZZ_CHECK(o != NULL);
-        break;
+    case CS_JS_NULL: FUZZ_CHECK(o == NULL); break;
+    default: FUZZ_CHECK(o != NULL); break;
     }
     cs_buf_clear(&b);
 }
@@ -189,9 +186,7 @@ static void write_again(struct cs_js v, struct cs_jw *jw)
         else
             cs_jw_slice(jw, v);
         break;
-    default:
-        cs_jw_null(jw);
-        break;
+    default: cs_jw_null(jw); break;
     }
     cs_buf_clear(&b);
 }

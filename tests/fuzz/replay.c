@@ -11,8 +11,8 @@
 #include <unistd.h>
 #include <fcntl.h>
 
-#define FILES_MAX  256
-#define INPUT_MAX  (1 << 16)
+#define FILES_MAX 256
+#define INPUT_MAX (1 << 16)
 
 static struct {
     uint8_t *p;
@@ -85,7 +85,8 @@ static int load(const char *folder)
 
 static size_t mutate(uint8_t *out, uint64_t *seed)
 {
-    static const char marks[] = "{}[]\",:\\/u0123456789-+.eEntf \n\t\x00\x1f\x7f\x80\xc3\xe2\xed\xf0\xff";
+    static const char marks[] =
+        "{}[]\",:\\/u0123456789-+.eEntf \n\t\x00\x1f\x7f\x80\xc3\xe2\xed\xf0\xff";
     size_t k = next_random(seed) % n_files, n = files[k].n;
 
     memcpy(out, files[k].p, n);
@@ -114,9 +115,7 @@ static size_t mutate(uint8_t *out, uint64_t *seed)
             memmove(out + at, out + at + len, n - at - len);
             n -= len;
             break;
-        case 4: /* cut off */
-            n = at;
-            break;
+        case 4: /* cut off */ n = at; break;
         default: { /* a part of another file */
             size_t o = next_random(seed) % n_files, from;
             if (files[o].n == 0)
@@ -144,11 +143,13 @@ int main(int argc, char **argv)
     uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
 
     if (argc < 2 || load(argv[1]) < 0) {
-        (void)fprintf(stderr, "usage: %s CORPUS_FOLDER [ROUNDS [SEED]]; the folder needs files\n", argv[0]);
+        (void)fprintf(stderr, "usage: %s CORPUS_FOLDER [ROUNDS [SEED]]; the folder needs files\n",
+                      argv[0]);
         return 2;
     }
     const char *base = strrchr(argv[0], '/');
-    (void)snprintf(crash_name, sizeof(crash_name), "crash-%s.bin", base != NULL ? base + 1 : argv[0]);
+    (void)snprintf(crash_name, sizeof(crash_name), "crash-%s.bin",
+                   base != NULL ? base + 1 : argv[0]);
     (void)signal(SIGABRT, on_abort); /* fails for invalid numbers only */
     for (size_t i = 0; i < n_files; i++) {
         run(files[i].p, files[i].n);

@@ -48,7 +48,10 @@ static int set_up(void **state)
     if (cs_metrics_new(&metrics) != 0)
         return -1;
     cs_metric_add(cs_metrics_counter(metrics, "crmsync_x_total", "", "X."), 5);
-    struct cs_admin_params p = {.listen = "127.0.0.1:0", .metrics = metrics, .readyz = not_ready, .user = reason,
+    struct cs_admin_params p = {.listen = "127.0.0.1:0",
+                                .metrics = metrics,
+                                .readyz = not_ready,
+                                .user = reason,
                                 .routes = routes};
     return cs_admin_new(&p, &admin);
 }
@@ -64,7 +67,8 @@ static int tear_down(void **state)
 
 static int dial(void)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(cs_admin_port(admin)),
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(cs_admin_port(admin)),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
@@ -92,7 +96,8 @@ static const char *ask(const char *request)
     return answer;
 }
 
-#define REQUEST(method, path) method " " path " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+#define REQUEST(method, path) \
+    method " " path " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 
 static void check_answer(const char *request, int status, const char *type, const char *body)
 {
@@ -129,18 +134,21 @@ static void test_nothing_else(void **state)
     check_answer(REQUEST("GET", "/../etc/passwd"), 404, NULL, "no such page\n");
     check_answer(REQUEST("DELETE", "/metrics"), 405, "Allow: GET, HEAD\r\n", "read-only\n");
     check_answer(REQUEST("OPTIONS", "/metrics"), 405, NULL, "read-only\n");
-    check_answer("POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc", 405,
-                 NULL, "read-only\n");
+    check_answer("POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nConnection: "
+                 "close\r\n\r\nabc",
+                 405, NULL, "read-only\n");
 }
 
 /* A page that has its own name point to loopback gets nothing. */
 static void test_foreign_host_names(void **state)
 {
     (void)state;
-    check_answer("GET /metrics HTTP/1.1\r\nHost: evil.example:80\r\nConnection: close\r\n\r\n", 421, NULL,
-                 "ask by address\n");
-    check_answer("GET /livez HTTP/1.1\r\nHost: localhost:80\r\nConnection: close\r\n\r\n", 200, NULL, "ok\n");
-    check_answer("GET /livez HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n", 200, NULL, "ok\n");
+    check_answer("GET /metrics HTTP/1.1\r\nHost: evil.example:80\r\nConnection: close\r\n\r\n", 421,
+                 NULL, "ask by address\n");
+    check_answer("GET /livez HTTP/1.1\r\nHost: localhost:80\r\nConnection: close\r\n\r\n", 200,
+                 NULL, "ok\n");
+    check_answer("GET /livez HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n", 200, NULL,
+                 "ok\n");
 }
 
 static void test_too_many_connections_leave_it_alive(void **state)
@@ -157,8 +165,9 @@ static void test_too_many_connections_leave_it_alive(void **state)
 static void test_addresses(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "127.0.0.1", "127.0.0.1:", ":80", "host:80", "127.0.0.1:65536",
-                                      "127.0.0.1:8x", "[::1:80", "::1:80", "[x]:80", "127.0.0.1:-1"};
+    static const char *const bad[] = {"",        "127.0.0.1",       "127.0.0.1:",   ":80",
+                                      "host:80", "127.0.0.1:65536", "127.0.0.1:8x", "[::1:80",
+                                      "::1:80",  "[x]:80",          "127.0.0.1:-1"};
     struct cs_admin *a = NULL;
     struct cs_admin_params p = {.listen = NULL};
     char text[32];

@@ -28,7 +28,8 @@ static void test_edges(void **state)
     assert_true(cs_backoff_ms(4000000000u, 1000, INT64_MAX, 3) > 0);
     assert_true(cs_backoff_ms(64, INT64_MAX, INT64_MAX, UINT64_MAX) > 0);
     assert_in_range(cs_backoff_ms(3, 0, 0, 1), 0, 1);
-    assert_in_range(cs_backoff_ms(3, 1000, 10, 1), 500, 1000); /* a cap below the base counts as the base */
+    assert_in_range(cs_backoff_ms(3, 1000, 10, 1), 500,
+                    1000); /* a cap below the base counts as the base */
 }
 
 static void test_mix_is_splitmix64(void **state)

@@ -17,7 +17,10 @@ static void test_appends_and_keeps_a_nul(void **state)
     cs_buf_add(&b, "tw\0", 3);
     cs_buf_addf(&b, "%d", 42);
     assert_int_equal(b.len, 9);
-    assert_memory_equal(b.data, "one tw\0" "42", 10);
+    assert_memory_equal(b.data,
+                        "one tw\0"
+                        "42",
+                        10);
     assert_int_equal(cs_buf_failed(&b), 0);
     cs_buf_truncate(&b, 3);
     assert_string_equal(b.data, "one");

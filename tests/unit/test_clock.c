@@ -51,13 +51,30 @@ static void test_parses(void **state)
             fail_msg("%s gave %lld", good[i].s, (long long)ms);
     }
     static const char *const bad[] = {
-        "", "2026-01-02", "2026-01-02 03:04:05Z", "2026-13-02T03:04:05Z", "2026-00-02T03:04:05Z",
-        "2026-02-29T03:04:05Z", "2100-02-29T00:00:00Z", "2026-01-32T03:04:05Z", "2026-01-00T03:04:05Z",
-        "2026-01-02T24:00:00Z", "2026-01-02T03:60:05Z", "2026-01-02T03:04:61Z", "2026-01-02T03:04:05X",
-        "2026-01-02T03:04:05Zx", "2026-01-02T03:04:05.1234567890123Z", "2026-01-02T03:04:05+0530",
-        "2026-01-02T03:04:05+05", "2026-01-02T03:04:05+24:00", "2026-01-02T03:04:05+05:60",
-        "0000-01-01T00:00:00Z", "+026-01-02T03:04:05Z", "2026-1-02T03:04:05Z ",
-        "9999-12-31T23:59:59-01:00", "2026-01-02T-3:04:05Z",
+        "",
+        "2026-01-02",
+        "2026-01-02 03:04:05Z",
+        "2026-13-02T03:04:05Z",
+        "2026-00-02T03:04:05Z",
+        "2026-02-29T03:04:05Z",
+        "2100-02-29T00:00:00Z",
+        "2026-01-32T03:04:05Z",
+        "2026-01-00T03:04:05Z",
+        "2026-01-02T24:00:00Z",
+        "2026-01-02T03:60:05Z",
+        "2026-01-02T03:04:61Z",
+        "2026-01-02T03:04:05X",
+        "2026-01-02T03:04:05Zx",
+        "2026-01-02T03:04:05.1234567890123Z",
+        "2026-01-02T03:04:05+0530",
+        "2026-01-02T03:04:05+05",
+        "2026-01-02T03:04:05+24:00",
+        "2026-01-02T03:04:05+05:60",
+        "0000-01-01T00:00:00Z",
+        "+026-01-02T03:04:05Z",
+        "2026-1-02T03:04:05Z ",
+        "9999-12-31T23:59:59-01:00",
+        "2026-01-02T-3:04:05Z",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         int64_t ms = 77;
@@ -72,7 +89,8 @@ static void test_parses(void **state)
 static void test_agrees_with_gmtime(void **state)
 {
     (void)state;
-    for (int64_t s = INT64_C(-62135596800); s < INT64_C(253402300800); s += INT64_C(86400) * 97 + 3607) {
+    for (int64_t s = INT64_C(-62135596800); s < INT64_C(253402300800);
+         s += INT64_C(86400) * 97 + 3607) {
         struct tm tm;
         time_t t = (time_t)s;
         char want[64], got[CS_TIME_TEXT];
@@ -114,8 +132,10 @@ static void test_clocks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_formats),           cmocka_unit_test(test_parses),
-        cmocka_unit_test(test_agrees_with_gmtime), cmocka_unit_test(test_knows_graphs_never),
+        cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_parses),
+        cmocka_unit_test(test_agrees_with_gmtime),
+        cmocka_unit_test(test_knows_graphs_never),
         cmocka_unit_test(test_clocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

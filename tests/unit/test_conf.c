@@ -28,7 +28,8 @@ static const struct cs_setting own[] = {
     {"work.count", CS_CONF_INT, AT(count), "5", 1, 100, CS_CONF_RELOAD, "How many.", NULL},
     {"work.deep.wait_ms", CS_CONF_MS, AT(wait_ms), "60000", 1000, 600000, 0, "How long.", NULL},
     {"name", CS_CONF_STR, AT(name), "x", 1, 10, 0, "A name.", NULL},
-    {"work.bytes", CS_CONF_BYTES, AT(bytes), "3000000000", 0, INT64_C(1) << 40, 0, "How much.", NULL},
+    {"work.bytes", CS_CONF_BYTES, AT(bytes), "3000000000", 0, INT64_C(1) << 40, 0, "How much.",
+     NULL},
     {"work.on", CS_CONF_BOOL, AT(on), "true", 0, 0, 0, "On or off.", NULL},
     {"work.password", CS_CONF_STR, AT(password), "", 1, 100, CS_CONF_SECRET, "Secret.", NULL},
     {"work.optional", CS_CONF_STR, AT(optional), "", 1, 100, 0, "Nothing needed.", NULL},
@@ -118,10 +119,12 @@ static void test_defaults_and_values(void **state)
     assert_string_equal(s.common.kafka_prefix, "crmsync.");
     assert_int_equal(s.common.kafka_delivery, CS_EXACTLY_ONCE);
 
-    assert_int_equal(load("# a comment\nkafka = { bootstrap_servers = \"b:1\"; delivery = \"at_least_once\" }\n"
-                          "work: { count = 7; deep: { wait_ms = 1000L; } bytes = 5000000000L; on = false;\n"
-                          "  colour = \"red\"; /* more */ password = \"p\\\"w\"; }; // end\nname = \"j\xC3\xB6\";"),
-                     0);
+    assert_int_equal(
+        load("# a comment\nkafka = { bootstrap_servers = \"b:1\"; delivery = \"at_least_once\" }\n"
+             "work: { count = 7; deep: { wait_ms = 1000L; } bytes = 5000000000L; on = false;\n"
+             "  colour = \"red\"; /* more */ password = \"p\\\"w\"; }; // end\nname = "
+             "\"j\xC3\xB6\";"),
+        0);
     assert_int_equal(s.count, 7);
     assert_int_equal(s.wait_ms, 1000);
     assert_true(s.bytes == INT64_C(5000000000));
@@ -132,7 +135,8 @@ static void test_defaults_and_values(void **state)
     assert_int_equal(s.common.kafka_delivery, CS_AT_LEAST_ONCE);
     assert_int_equal(load("\xEF\xBB\xBF" KAFKA), 0);
     /* keys of the other program, which reads the same file */
-    assert_int_equal(load(KAFKA "their: { anything: { at = 1; }; }; work: { theirs = \"x\"; count = 3; };"), 0);
+    assert_int_equal(
+        load(KAFKA "their: { anything: { at = 1; }; }; work: { theirs = \"x\"; count = 3; };"), 0);
     assert_int_equal(s.count, 3);
 }
 
@@ -148,7 +152,8 @@ static void test_refuses_with_file_line_and_key(void **state)
     check_refused(KAFKA "work: { count = 0; };", ":2: work.count: must be from 1 to 100");
     check_refused(KAFKA "work: { count = 101; };", ":2: work.count: must be from 1 to 100");
     check_refused(KAFKA "work:\n{ on = 1; };", ":3: work.on: must be true or false");
-    check_refused(KAFKA "work: { colour = \"blue\"; };", ":2: work.colour: must be one of red, green");
+    check_refused(KAFKA "work: { colour = \"blue\"; };",
+                  ":2: work.colour: must be one of red, green");
     check_refused(KAFKA "name = \"\";", ":2: name: must not be empty");
     check_refused(KAFKA "name = \"12345678901\";", ":2: name: must have from 1 to 10 bytes");
     check_refused(KAFKA "name = \"a\\nb\";", ":2: name: has a control character");
@@ -166,11 +171,16 @@ static void test_refuses_with_file_line_and_key(void **state)
 static void test_refuses_what_libconfig_would_change(void **state)
 {
     (void)state;
-    check_refused(KAFKA "work: { bytes = 99999999999; };", ":2: work.bytes: integer does not fit 32 bits");
-    check_refused(KAFKA "work: { bytes = 2147483648; };", ":2: work.bytes: integer does not fit 32 bits");
-    check_refused(KAFKA "work: { bytes = -2147483649; };", ":2: work.bytes: integer does not fit 32 bits");
-    check_refused(KAFKA "work: { bytes = 0xFFFFFFFF; };", ":2: work.bytes: integer does not fit 32 bits");
-    check_refused(KAFKA "work: { deep: {\n bytes = [ 1, 99999999999 ]; }; };", ":3: work.deep.bytes: integer does");
+    check_refused(KAFKA "work: { bytes = 99999999999; };",
+                  ":2: work.bytes: integer does not fit 32 bits");
+    check_refused(KAFKA "work: { bytes = 2147483648; };",
+                  ":2: work.bytes: integer does not fit 32 bits");
+    check_refused(KAFKA "work: { bytes = -2147483649; };",
+                  ":2: work.bytes: integer does not fit 32 bits");
+    check_refused(KAFKA "work: { bytes = 0xFFFFFFFF; };",
+                  ":2: work.bytes: integer does not fit 32 bits");
+    check_refused(KAFKA "work: { deep: {\n bytes = [ 1, 99999999999 ]; }; };",
+                  ":3: work.deep.bytes: integer does");
     check_refused(KAFKA "a = 9223372036854775808L;", ":2: a: integer does not fit 64 bits");
     check_refused(KAFKA "a = 99999999999999999999999L;", ":2: a: integer does not fit 64 bits");
     check_refused(KAFKA "name = \"a\\x00b\";", ":2: name: \\x00 in a text");
@@ -180,9 +190,12 @@ static void test_refuses_what_libconfig_would_change(void **state)
     check_refused(KAFKA "name = \"a", ":2: name: text without its closing quote");
     check_refused(KAFKA "name = \xff;", ":2: name: bad UTF-8");
     /* and takes what only looks like it */
-    assert_int_equal(load(KAFKA "# 99999999999 @include \"x\"\nname = \"9999999999\"; // 99999999999\n/* 99999999999 */"
-                                "work: { bytes = 2147483647; count = 0x10; };"),
-                     0);
+    assert_int_equal(
+        load(
+            KAFKA
+            "# 99999999999 @include \"x\"\nname = \"9999999999\"; // 99999999999\n/* 99999999999 */"
+            "work: { bytes = 2147483647; count = 0x10; };"),
+        0);
     assert_int_equal(s.bytes, INT32_MAX);
     assert_int_equal(s.count, 16);
 
@@ -214,7 +227,8 @@ static void test_environment_is_stronger(void **state)
 
     assert_int_equal(setenv("CRMSYNC_WORK_PASSWORD_FILE", path_of("nothing"), 1), 0);
     assert_int_equal(load(""), -ENOENT);
-    assert_string_equal(err.text, "CRMSYNC_WORK_PASSWORD_FILE: the file: No such file or directory");
+    assert_string_equal(err.text,
+                        "CRMSYNC_WORK_PASSWORD_FILE: the file: No such file or directory");
     assert_int_equal(unsetenv("CRMSYNC_WORK_PASSWORD_FILE"), 0);
     static const char *const bad[] = {"", "x", "1x", " 1", "101", "99999999999999999999", "1.5"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -244,21 +258,26 @@ static void test_maps(void **state)
     assert_string_equal(cs_conf_map_get(&s.more, "a"), "");
     assert_null(cs_conf_map_get(&s.more, "b"));
 
-    assert_int_equal(load(KAFKA "work: { more: { ssl: { ca: { location = \"/x\"; }; key_ = \"k\"; key: { p = 5; }; };\n"
-                                "  socket: { nagle: { disable = true; }; }; }; };"),
-                     0);
+    assert_int_equal(
+        load(
+            KAFKA
+            "work: { more: { ssl: { ca: { location = \"/x\"; }; key_ = \"k\"; key: { p = 5; }; };\n"
+            "  socket: { nagle: { disable = true; }; }; }; };"),
+        0);
     assert_int_equal(s.more.n, 4);
     assert_string_equal(cs_conf_map_get(&s.more, "ssl.ca.location"), "/x");
     assert_string_equal(cs_conf_map_get(&s.more, "ssl.key"), "k");
     assert_string_equal(cs_conf_map_get(&s.more, "ssl.key.p"), "5");
     assert_string_equal(cs_conf_map_get(&s.more, "socket.nagle.disable"), "true");
 
-    check_refused(KAFKA "work: { more = [ \"a=1\",\n \"a=2\" ]; };", ":3: work.more: a comes twice");
+    check_refused(KAFKA "work: { more = [ \"a=1\",\n \"a=2\" ]; };",
+                  ":3: work.more: a comes twice");
     check_refused(KAFKA "work: { more = [ \"a\" ]; };", ":2: work.more: must be a list");
     check_refused(KAFKA "work: { more = [ \"=a\" ]; };", ":2: work.more: not a property's name");
     check_refused(KAFKA "work: { more = \"a=1\"; };", ":2: work.more: must be a list");
     check_refused(KAFKA "work: { more: { a = 1.5; }; };", ":2: work.more: a: must be a text");
-    check_refused(KAFKA "work: { more: { a: { b = \"1\"; }; a_: { b = \"2\"; }; }; };", ":2: work.more: a.b comes twice");
+    check_refused(KAFKA "work: { more: { a: { b = \"1\"; }; a_: { b = \"2\"; }; }; };",
+                  ":2: work.more: a.b comes twice");
 
     put("pw", "secret\n");
     assert_int_equal(setenv("CRMSYNC_WORK_MORE_SSL_CA_LOCATION", "/env", 1), 0);
@@ -283,10 +302,11 @@ static void test_print_loads_again(void **state)
     struct cs_buf first, second;
     cs_buf_init(&first, 0);
     cs_buf_init(&second, 0);
-    assert_int_equal(load("kafka: { bootstrap_servers = \"a\\\"b\\\\c:1\"; delivery = \"at_least_once\";\n"
-                          "  properties = [ \"ssl.ca.location=/a \\\"b\", \"sasl.password=hunter2\" ]; };\n"
-                          "work: { count = 8; bytes = 9000000000L; password = \"hunter3\"; on = false; };"),
-                     0);
+    assert_int_equal(
+        load("kafka: { bootstrap_servers = \"a\\\"b\\\\c:1\"; delivery = \"at_least_once\";\n"
+             "  properties = [ \"ssl.ca.location=/a \\\"b\", \"sasl.password=hunter2\" ]; };\n"
+             "work: { count = 8; bytes = 9000000000L; password = \"hunter3\"; on = false; };"),
+        0);
     cs_conf_print(table, &s, &first);
     assert_int_equal(cs_buf_failed(&first), 0);
     assert_null(strstr(first.data, "hunter"));
@@ -332,13 +352,35 @@ static void test_sample_means_the_defaults(void **state)
 static void test_common_checks(void **state)
 {
     (void)state;
-    static const char *const good[] = {"https://graph.microsoft.com", "https://graph.microsoft.us:8443",
-                                       "http://127.0.0.1:80", "http://localhost", "http://[::1]:5", "http://127.1.2.3"};
-    static const char *const bad[] = {
-        "", "graph", "ftp://x", "http://graph.microsoft.com", "https://", "https://x/", "https://x/v1.0", "https://x?a",
-        "https://x#a", "https://u@x", "https://x:", "https://x:port", "https://x:123456", "http://127.0.0.1.evil.example",
-        "http://localhost.evil.example", "http://127.0.0.1@evil.example", "http://[::2]", "http://[::1", "http://0.0.0.0",
-        "http://127.0.0.1\\@evil.example", "https://x y", "HTTPS://x", "http://[::1]x"};
+    static const char *const good[] = {"https://graph.microsoft.com",
+                                       "https://graph.microsoft.us:8443",
+                                       "http://127.0.0.1:80",
+                                       "http://localhost",
+                                       "http://[::1]:5",
+                                       "http://127.1.2.3"};
+    static const char *const bad[] = {"",
+                                      "graph",
+                                      "ftp://x",
+                                      "http://graph.microsoft.com",
+                                      "https://",
+                                      "https://x/",
+                                      "https://x/v1.0",
+                                      "https://x?a",
+                                      "https://x#a",
+                                      "https://u@x",
+                                      "https://x:",
+                                      "https://x:port",
+                                      "https://x:123456",
+                                      "http://127.0.0.1.evil.example",
+                                      "http://localhost.evil.example",
+                                      "http://127.0.0.1@evil.example",
+                                      "http://[::2]",
+                                      "http://[::1",
+                                      "http://0.0.0.0",
+                                      "http://127.0.0.1\\@evil.example",
+                                      "https://x y",
+                                      "HTTPS://x",
+                                      "http://[::1]x"};
     assert_int_equal(load(KAFKA), 0);
     struct cs_common_conf c = s.common;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -374,10 +416,13 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(test_defaults_and_values),     T(test_refuses_with_file_line_and_key),
+        T(test_defaults_and_values),
+        T(test_refuses_with_file_line_and_key),
         T(test_refuses_what_libconfig_would_change),
-        T(test_environment_is_stronger), T(test_maps),
-        T(test_print_loads_again),       T(test_sample_means_the_defaults),
+        T(test_environment_is_stronger),
+        T(test_maps),
+        T(test_print_loads_again),
+        T(test_sample_means_the_defaults),
         T(test_common_checks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,10 +21,28 @@ static void test_refuses(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", "{'a':1}", "NaN", "[Infinity]", "{\"a\":1}{", "{\"a\":\"\t\"}", "[1,]", "{\"a\":1,\"a\":1}",
-        "{\"a\":1,\"\\u0061\":2}", "{\"x\":[{\"a\":{},\"b\":1,\"a\":[]}]}", "9223372036854775808",
-        "[-9223372036854775809]", "{\"a\":18446744073709551615}", "{\"a\\u0000b\":1}", "\"\\ud800\"",
-        "{\"\\udc00\":1}", "\"\xff\"", "// c\n1", "[0x1]", "[01]", "[1.]", "{\"\":1,\"\":2}",
+        "",
+        "{'a':1}",
+        "NaN",
+        "[Infinity]",
+        "{\"a\":1}{",
+        "{\"a\":\"\t\"}",
+        "[1,]",
+        "{\"a\":1,\"a\":1}",
+        "{\"a\":1,\"\\u0061\":2}",
+        "{\"x\":[{\"a\":{},\"b\":1,\"a\":[]}]}",
+        "9223372036854775808",
+        "[-9223372036854775809]",
+        "{\"a\":18446744073709551615}",
+        "{\"a\\u0000b\":1}",
+        "\"\\ud800\"",
+        "{\"\\udc00\":1}",
+        "\"\xff\"",
+        "// c\n1",
+        "[0x1]",
+        "[01]",
+        "[1.]",
+        "{\"\":1,\"\":2}",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct cs_json *doc = NULL;
@@ -47,9 +65,10 @@ static void test_refuses(void **state)
 static void test_getters(void **state)
 {
     (void)state;
-    struct cs_json *doc = parse("{\"s\":\"text\",\"nul\":\"a\\u0000b\",\"i\":-5,\"big\":9223372036854775807,"
-                                "\"d\":1.5,\"t\":true,\"n\":null,\"a\":[\"x\",2],\"o\":{},"
-                                "\"at\":\"2026-01-02T03:04:05.678Z\",\"e\":\"\"}");
+    struct cs_json *doc =
+        parse("{\"s\":\"text\",\"nul\":\"a\\u0000b\",\"i\":-5,\"big\":9223372036854775807,"
+              "\"d\":1.5,\"t\":true,\"n\":null,\"a\":[\"x\",2],\"o\":{},"
+              "\"at\":\"2026-01-02T03:04:05.678Z\",\"e\":\"\"}");
     cs_json_val v = cs_json_root(doc), a;
     const char *s = NULL;
     int64_t i = 0;
@@ -111,8 +130,10 @@ static void test_getters(void **state)
 static void test_escaped_pairs(void **state)
 {
     (void)state;
-    struct cs_json *doc = parse("[\"\\ud837\\ude00\",\"\\ud836\\udc00x\",\"\\ud83d\\ude00\",\"\xF0\x9D\xB8\x80\"]");
-    static const char *const want[] = {"\xF0\x9D\xB8\x80", "\xF0\x9D\xA0\x80x", "\xF0\x9F\x98\x80", "\xF0\x9D\xB8\x80"};
+    struct cs_json *doc =
+        parse("[\"\\ud837\\ude00\",\"\\ud836\\udc00x\",\"\\ud83d\\ude00\",\"\xF0\x9D\xB8\x80\"]");
+    static const char *const want[] = {"\xF0\x9D\xB8\x80", "\xF0\x9D\xA0\x80x", "\xF0\x9F\x98\x80",
+                                       "\xF0\x9D\xB8\x80"};
     for (size_t i = 0; i < 4; i++) {
         const char *s = NULL;
         assert_int_equal(cs_json_val_str(cs_json_at(cs_json_root(doc), i), 10, &s), 0);
@@ -125,8 +146,15 @@ static void test_prints_what_came(void **state)
 {
     (void)state;
     static const char *const t[] = {
-        "{\"b\":1,\"a\":[true,false,null,{},[]],\"d\":1.50,\"e\":-1e+999,\"s\":\"q\\\"/\xC3\xA9\\u0001\\n\"}",
-        "null", "7", "-9223372036854775808", "\"\"", "1.0", "{\"a\\\"b\":{\"\":0}}", "\"a\\u0000b\"",
+        "{\"b\":1,\"a\":[true,false,null,{},[]],\"d\":1.50,\"e\":-1e+999,\"s\":\"q\\\"/"
+        "\xC3\xA9\\u0001\\n\"}",
+        "null",
+        "7",
+        "-9223372036854775808",
+        "\"\"",
+        "1.0",
+        "{\"a\\\"b\":{\"\":0}}",
+        "\"a\\u0000b\"",
     };
     for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
         struct cs_json *doc = parse(t[i]);

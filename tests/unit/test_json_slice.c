@@ -31,11 +31,33 @@ static void test_accepts_what_rfc_8259_allows(void **state)
 {
     (void)state;
     static const char *const good[] = {
-        "0", "-0", "1.5e+10", "-12.25E-3", "1e0", "\"\"", "\"a\"", "null", "true", "false", "[]", "{}",
-        " \t\r\n[ 1 , 2 ]\n", "{\"a\":{\"b\":[]}}", "{ \"a\" : 1 , \"a\" : 2 }", "\"\\u0000\"",
-        "\"\\ud800\"", "\"\\ud83d\\ude00\"", "\"\\b\\f\\n\\r\\t\\/\\\\\\\"\"", "\"\x7f\"",
-        "\"\xC2\x80\"", "\"\xE0\xA0\x80\"", "\"\xED\x9F\xBF\"", "\"\xEE\x80\x80\"",
-        "\"\xF0\x90\x80\x80\"", "\"\xF4\x8F\xBF\xBF\"", "\"0123456789abcdef0123456789\"",
+        "0",
+        "-0",
+        "1.5e+10",
+        "-12.25E-3",
+        "1e0",
+        "\"\"",
+        "\"a\"",
+        "null",
+        "true",
+        "false",
+        "[]",
+        "{}",
+        " \t\r\n[ 1 , 2 ]\n",
+        "{\"a\":{\"b\":[]}}",
+        "{ \"a\" : 1 , \"a\" : 2 }",
+        "\"\\u0000\"",
+        "\"\\ud800\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\b\\f\\n\\r\\t\\/\\\\\\\"\"",
+        "\"\x7f\"",
+        "\"\xC2\x80\"",
+        "\"\xE0\xA0\x80\"",
+        "\"\xED\x9F\xBF\"",
+        "\"\xEE\x80\x80\"",
+        "\"\xF0\x90\x80\x80\"",
+        "\"\xF4\x8F\xBF\xBF\"",
+        "\"0123456789abcdef0123456789\"",
         "123456789012345678901234567890",
     };
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -52,20 +74,68 @@ static void test_refuses_everything_else(void **state)
         const char *text;
         size_t offset;
     } bad[] = {
-        {"", 0}, {"  ", 2}, {"01", 1}, {"-", 1}, {"+1", 0}, {".5", 0}, {"1.", 2}, {"1e", 2},
-        {"1e+", 3}, {"0x10", 1}, {"NaN", 0}, {"Infinity", 0}, {"-Infinity", 1}, {"tru", 0},
-        {"truex", 4}, {"nul", 0}, {"True", 0}, {"'a'", 0}, {"\"a", 2}, {"\"a\\", 2}, {"\"\\x\"", 1},
-        {"\"\\u12\"", 1}, {"\"\\u12g4\"", 1}, {"\"\t\"", 1}, {"\"a\nb\"", 2}, {"[1,]", 3}, {"[,1]", 1},
-        {"[1 2]", 3}, {"[1", 2}, {"[", 1}, {"]", 0}, {"{", 1}, {"{\"a\"}", 4}, {"{\"a\":}", 5},
-        {"{\"a\":1,}", 7}, {"{a:1}", 1}, {"{\"a\" 1}", 5}, {"{\"a\":1]", 6}, {"[1}", 2}, {"1 2", 2},
-        {"[] x", 3}, {"// c\n1", 0}, {"[1/**/]", 2}, {"\xEF\xBB\xBF{}", 0},
+        {"", 0},
+        {"  ", 2},
+        {"01", 1},
+        {"-", 1},
+        {"+1", 0},
+        {".5", 0},
+        {"1.", 2},
+        {"1e", 2},
+        {"1e+", 3},
+        {"0x10", 1},
+        {"NaN", 0},
+        {"Infinity", 0},
+        {"-Infinity", 1},
+        {"tru", 0},
+        {"truex", 4},
+        {"nul", 0},
+        {"True", 0},
+        {"'a'", 0},
+        {"\"a", 2},
+        {"\"a\\", 2},
+        {"\"\\x\"", 1},
+        {"\"\\u12\"", 1},
+        {"\"\\u12g4\"", 1},
+        {"\"\t\"", 1},
+        {"\"a\nb\"", 2},
+        {"[1,]", 3},
+        {"[,1]", 1},
+        {"[1 2]", 3},
+        {"[1", 2},
+        {"[", 1},
+        {"]", 0},
+        {"{", 1},
+        {"{\"a\"}", 4},
+        {"{\"a\":}", 5},
+        {"{\"a\":1,}", 7},
+        {"{a:1}", 1},
+        {"{\"a\" 1}", 5},
+        {"{\"a\":1]", 6},
+        {"[1}", 2},
+        {"1 2", 2},
+        {"[] x", 3},
+        {"// c\n1", 0},
+        {"[1/**/]", 2},
+        {"\xEF\xBB\xBF{}", 0},
         /* UTF-8: stray, cut off, overlong, surrogate, above U+10FFFF */
-        {"\"\x80\"", 1}, {"\"\xC3\"", 1}, {"\"\xC0\xAF\"", 1}, {"\"\xC1\xBF\"", 1},
-        {"\"\xE0\x80\xAF\"", 1}, {"\"\xE0\x9F\xBF\"", 1}, {"\"\xED\xA0\x80\"", 1},
-        {"\"\xED\xBF\xBF\"", 1}, {"\"\xF0\x8F\xBF\xBF\"", 1}, {"\"\xF4\x90\x80\x80\"", 1},
-        {"\"\xF5\x80\x80\x80\"", 1}, {"\"\xFE\"", 1}, {"\"\xE2\x82\"", 1}, {"\"\xF0\x9F\x98\"", 1},
+        {"\"\x80\"", 1},
+        {"\"\xC3\"", 1},
+        {"\"\xC0\xAF\"", 1},
+        {"\"\xC1\xBF\"", 1},
+        {"\"\xE0\x80\xAF\"", 1},
+        {"\"\xE0\x9F\xBF\"", 1},
+        {"\"\xED\xA0\x80\"", 1},
+        {"\"\xED\xBF\xBF\"", 1},
+        {"\"\xF0\x8F\xBF\xBF\"", 1},
+        {"\"\xF4\x90\x80\x80\"", 1},
+        {"\"\xF5\x80\x80\x80\"", 1},
+        {"\"\xFE\"", 1},
+        {"\"\xE2\x82\"", 1},
+        {"\"\xF0\x9F\x98\"", 1},
         /* found behind eight plain bytes at a time too */
-        {"\"01234567890123\x01\"", 15}, {"\"0123456789\xFF...........\"", 11},
+        {"\"01234567890123\x01\"", 15},
+        {"\"0123456789\xFF...........\"", 11},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct cs_js_error err = {999, NULL};
@@ -73,7 +143,8 @@ static void test_refuses_everything_else(void **state)
             fail_msg("accepted: %s", bad[i].text);
         assert_non_null(err.reason);
         if (err.offset != bad[i].offset)
-            fail_msg("%s: offset %zu, not %zu (%s)", bad[i].text, err.offset, bad[i].offset, err.reason);
+            fail_msg("%s: offset %zu, not %zu (%s)", bad[i].text, err.offset, bad[i].offset,
+                     err.reason);
     }
     /* a NUL is a control character wherever it is */
     assert_int_equal(check("1\0", 2, NULL), -EBADMSG);
@@ -84,8 +155,9 @@ static void test_refuses_everything_else(void **state)
 static void test_refuses_every_prefix(void **state)
 {
     (void)state;
-    const char *text = "{\"value\":[{\"id\":\"A\\u00e9\\ud83d\\ude00\xC3\xA9\",\"n\":-1.5e3,\"t\":true,"
-                       "\"x\":null}],\"@odata.nextLink\":\"https://x/\\\"\"}";
+    const char *text =
+        "{\"value\":[{\"id\":\"A\\u00e9\\ud83d\\ude00\xC3\xA9\",\"n\":-1.5e3,\"t\":true,"
+        "\"x\":null}],\"@odata.nextLink\":\"https://x/\\\"\"}";
     size_t n = strlen(text);
     for (size_t i = 0; i < n; i++)
         assert_int_equal(check(text, i, NULL), -EBADMSG);
@@ -109,8 +181,9 @@ static void test_depth_is_bounded(void **state)
 static void test_finds_members_and_types(void **state)
 {
     (void)state;
-    struct cs_js v = must(" {\"a\": 1 ,\"b\":[ 1, \"x\\\"]\" ,{\"c\":null} ],\"s\":\"q\\\"}\", \"a\":\"last\","
-                          "\"\\u0064\":true,\"n\":null, \"o\":{\"p\":{\"q\":7}},\"f\":false} ");
+    struct cs_js v =
+        must(" {\"a\": 1 ,\"b\":[ 1, \"x\\\"]\" ,{\"c\":null} ],\"s\":\"q\\\"}\", \"a\":\"last\","
+             "\"\\u0064\":true,\"n\":null, \"o\":{\"p\":{\"q\":7}},\"f\":false} ");
     assert_int_equal(cs_js_type(v), CS_JS_OBJECT);
     assert_true(cs_js_str_is(cs_js_get(v, "a"), "last"));
     assert_int_equal(cs_js_type(cs_js_get(v, "d")), CS_JS_BOOL);
@@ -173,8 +246,12 @@ static void test_decodes_strings(void **state)
     assert_string_equal(small, "");
     cs_buf_reset(&b);
 
-    static const char *const lone[] = {"\"\\ud800\"", "\"\\udc00\"", "\"\\ud800x\"", "\"\\ud800\\n\"",
-                                       "\"\\uDBFF\\ud83d\\ude00\"", "\"\\ude00\\ud83d\""};
+    static const char *const lone[] = {"\"\\ud800\"",
+                                       "\"\\udc00\"",
+                                       "\"\\ud800x\"",
+                                       "\"\\ud800\\n\"",
+                                       "\"\\uDBFF\\ud83d\\ude00\"",
+                                       "\"\\ude00\\ud83d\""};
     for (size_t i = 0; i < sizeof(lone) / sizeof(lone[0]); i++)
         assert_true(cs_js_str_has_lone_surrogate(must(lone[i])));
     assert_int_equal(cs_js_str(must("\"\\uDBFF\\ud83d\\ude00\""), &b), 0);
@@ -238,11 +315,20 @@ static void test_reads_numbers_and_booleans(void **state)
         int r;
         int64_t v;
     } t[] = {
-        {"0", 0, 0}, {"-0", 0, 0}, {"42", 0, 42}, {"-42", 0, -42},
-        {"9223372036854775807", 0, INT64_MAX}, {"-9223372036854775808", 0, INT64_MIN},
-        {"9223372036854775808", -EINVAL, 0}, {"-9223372036854775809", -EINVAL, 0},
-        {"18446744073709551616", -EINVAL, 0}, {"100000000000000000000", -EINVAL, 0},
-        {"1.0", -EINVAL, 0}, {"1e3", -EINVAL, 0}, {"\"1\"", -EINVAL, 0}, {"null", -EINVAL, 0},
+        {"0", 0, 0},
+        {"-0", 0, 0},
+        {"42", 0, 42},
+        {"-42", 0, -42},
+        {"9223372036854775807", 0, INT64_MAX},
+        {"-9223372036854775808", 0, INT64_MIN},
+        {"9223372036854775808", -EINVAL, 0},
+        {"-9223372036854775809", -EINVAL, 0},
+        {"18446744073709551616", -EINVAL, 0},
+        {"100000000000000000000", -EINVAL, 0},
+        {"1.0", -EINVAL, 0},
+        {"1e3", -EINVAL, 0},
+        {"\"1\"", -EINVAL, 0},
+        {"null", -EINVAL, 0},
     };
     for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
         int64_t v = 1234;
@@ -265,8 +351,9 @@ static void test_reads_numbers_and_booleans(void **state)
 static void test_walkers_stay_inside_unchecked_text(void **state)
 {
     (void)state;
-    static const char *const odd[] = {"{\"a", "{\"a\\", "[\"\\", "{\"a\":", "[}", "[1}", "{]}", "[[[", "\"\\u1",
-                                      "\"", "{", "[", "{\"\\ud800\\u", "[,,,]", "{,}", "[:]", "-"};
+    static const char *const odd[] = {"{\"a",          "{\"a\\", "[\"\\",  "{\"a\":", "[}", "[1}",
+                                      "{]}",           "[[[",    "\"\\u1", "\"",      "{",  "[",
+                                      "{\"\\ud800\\u", "[,,,]",  "{,}",    "[:]",     "-"};
     for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
         size_t n = strlen(odd[i]);
         char *copy = malloc(n);
@@ -313,7 +400,8 @@ static void test_index(void **state)
     for (int n = CS_JS_INDEX_MAX; n <= CS_JS_INDEX_MAX + 1; n++) {
         strcpy(text, "{");
         for (int i = 0; i < n; i++)
-            (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s\"n%d\":%d", i > 0 ? "," : "", i, i);
+            (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s\"n%d\":%d",
+                           i > 0 ? "," : "", i, i);
         strcat(text, "}");
         ix = cs_js_indexed(must(text), &index);
         assert_int_equal(ix.index != NULL, n == CS_JS_INDEX_MAX);
@@ -334,10 +422,27 @@ static void test_long_strings_at_every_place(void **state)
         const char *in;
         bool good;
     } t[] = {
-        {"x", true}, {"\\\"", true}, {"\\\\", true}, {"\\\\\\\\\\\"", true}, {"\\u00e9", true}, {"\\ud83d\\ude00", true},
-        {"\xC3\xA9", true}, {"\xE2\x82\xAC", true}, {"\xF0\x9F\x98\x80", true}, {"\xF0\x9F\x98\x80\xC3\xA9\\n", true},
-        {"\x01", false}, {"\n", false}, {"\\x", false}, {"\\u00g0", false}, {"\\\\\\x", false}, {"\x80", false},
-        {"\xC3", false}, {"\xF0\x9F\x98", false}, {"\xE2\x82\xAC\x80", false}, {"\xED\xA0\x80", false}, {"\\\n", false},
+        {"x", true},
+        {"\\\"", true},
+        {"\\\\", true},
+        {"\\\\\\\\\\\"", true},
+        {"\\u00e9", true},
+        {"\\ud83d\\ude00", true},
+        {"\xC3\xA9", true},
+        {"\xE2\x82\xAC", true},
+        {"\xF0\x9F\x98\x80", true},
+        {"\xF0\x9F\x98\x80\xC3\xA9\\n", true},
+        {"\x01", false},
+        {"\n", false},
+        {"\\x", false},
+        {"\\u00g0", false},
+        {"\\\\\\x", false},
+        {"\x80", false},
+        {"\xC3", false},
+        {"\xF0\x9F\x98", false},
+        {"\xE2\x82\xAC\x80", false},
+        {"\xED\xA0\x80", false},
+        {"\\\n", false},
     };
     char text[256];
     for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {

@@ -43,10 +43,11 @@ static void test_sets_commas_and_nesting(void **state)
     cs_jw_ktime(&jw, "never", CS_NEVER);
     cs_jw_object_end(&jw);
     assert_int_equal(cs_buf_failed(&b), 0);
-    assert_string_equal(b.data,
-                        "{\"s\":\"x\",\"none\":null,\"i\":-9223372036854775808,\"t\":true,\"n\":null,"
-                        "\"a\":[1,[],{},{\"raw\":{\"k\":[1]},\"slice\":\"q\",\"no\":null},false,null,\"ab\"],"
-                        "\"at\":\"1970-01-01T00:00:00.000Z\",\"never\":null}");
+    assert_string_equal(
+        b.data,
+        "{\"s\":\"x\",\"none\":null,\"i\":-9223372036854775808,\"t\":true,\"n\":null,"
+        "\"a\":[1,[],{},{\"raw\":{\"k\":[1]},\"slice\":\"q\",\"no\":null},false,null,\"ab\"],"
+        "\"at\":\"1970-01-01T00:00:00.000Z\",\"never\":null}");
     assert_int_equal(cs_js_check(b.data, b.len, CS_JS_MAX_DEPTH, NULL, NULL), 0);
     cs_buf_clear(&b);
 }

@@ -14,9 +14,12 @@ static void test_murmur2_is_kafkas(void **state)
         const char *s;
         int32_t h;
     } t[] = {
-        {"21", -973932308}, {"foobar", -790332482}, {"a-little-bit-long-string", -985981536},
+        {"21", -973932308},
+        {"foobar", -790332482},
+        {"a-little-bit-long-string", -985981536},
         {"a-little-bit-longer-string", -1486304829},
-        {"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971}, {"abc", 479470107},
+        {"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971},
+        {"abc", 479470107},
     };
     for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
         assert_int_equal((int32_t)cs_murmur2(t[i].s, strlen(t[i].s)), t[i].h);
@@ -68,8 +71,9 @@ static void test_takes_keys_apart(void **state)
     assert_int_equal(n, 11);
     assert_int_equal(split("acme/ann@x/y", tenant, mailbox, NULL, NULL), 0);
 
-    static const char *const bad[] = {"", "acme", "/ann", "acme/", "acme//x", "acme/ann@x/", "Acme/ann",
-                                      "a_b/ann", "acme/Ann", "acme/a b", "acme/a\tb", "acme/a\x7f"};
+    static const char *const bad[] = {"",         "acme",        "/ann",      "acme/",
+                                      "acme//x",  "acme/ann@x/", "Acme/ann",  "a_b/ann",
+                                      "acme/Ann", "acme/a b",    "acme/a\tb", "acme/a\x7f"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         if (split(bad[i], tenant, mailbox, &rest, &n) != -EINVAL)
             fail_msg("accepted: %s", bad[i]);
@@ -78,8 +82,11 @@ static void test_takes_keys_apart(void **state)
 
     memset(key, 'a', sizeof(key));
     key[CS_TENANT_MAX] = '/';
-    assert_int_equal(cs_key_split(key, CS_TENANT_MAX + 1 + CS_MAILBOX_MAX, tenant, mailbox, NULL, NULL), 0);
-    assert_int_equal(cs_key_split(key, CS_TENANT_MAX + 2 + CS_MAILBOX_MAX, tenant, mailbox, NULL, NULL), -EINVAL);
+    assert_int_equal(
+        cs_key_split(key, CS_TENANT_MAX + 1 + CS_MAILBOX_MAX, tenant, mailbox, NULL, NULL), 0);
+    assert_int_equal(
+        cs_key_split(key, CS_TENANT_MAX + 2 + CS_MAILBOX_MAX, tenant, mailbox, NULL, NULL),
+        -EINVAL);
     key[CS_TENANT_MAX] = 'a';
     key[CS_TENANT_MAX + 1] = '/';
     assert_int_equal(cs_key_split(key, CS_TENANT_MAX + 10, tenant, mailbox, NULL, NULL), -EINVAL);
@@ -119,9 +126,12 @@ static void test_id_hash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_murmur2_is_kafkas), cmocka_unit_test(test_partition_vector),
-        cmocka_unit_test(test_builds_keys),       cmocka_unit_test(test_takes_keys_apart),
-        cmocka_unit_test(test_names),             cmocka_unit_test(test_id_hash),
+        cmocka_unit_test(test_murmur2_is_kafkas),
+        cmocka_unit_test(test_partition_vector),
+        cmocka_unit_test(test_builds_keys),
+        cmocka_unit_test(test_takes_keys_apart),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_id_hash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

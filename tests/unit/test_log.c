@@ -61,8 +61,8 @@ static void test_json_line(void **state)
     assert_int_equal(cs_log_new("crmsync-test", fd, CS_LOG_INFO, CS_LOG_AUTO, &log), 0);
     cs_log_debug(log, "not.written");
     cs_log_info(log, "bare");
-    cs_log_info(log, "job.finished", CS_STR("job", "a\"b\n\xff\x01"), CS_I64("n", -5), CS_BOOL("ok", true),
-                CS_STR("none", NULL));
+    cs_log_info(log, "job.finished", CS_STR("job", "a\"b\n\xff\x01"), CS_I64("n", -5),
+                CS_BOOL("ok", true), CS_STR("none", NULL));
     cs_log_info(NULL, "nowhere", CS_I64("n", 1));
     cs_log_free(log);
     const char *s = written();
@@ -88,13 +88,15 @@ static void test_text_line_has_no_control_characters(void **state)
     (void)state;
     struct cs_log *log = NULL;
     assert_int_equal(cs_log_new("x", fd, CS_LOG_DEBUG, CS_LOG_TEXT, &log), 0);
-    cs_log_debug(log, "a.b", CS_STR("plain", "abc"), CS_STR("odd", "\033[2J\xC2\x9B\xff \"q\\\n\xC3\xA9"),
-                 CS_STR("empty", ""), CS_I64("n", 7), CS_BOOL("b", false));
+    cs_log_debug(log, "a.b", CS_STR("plain", "abc"),
+                 CS_STR("odd", "\033[2J\xC2\x9B\xff \"q\\\n\xC3\xA9"), CS_STR("empty", ""),
+                 CS_I64("n", 7), CS_BOOL("b", false));
     cs_log_free(log);
     const char *s = written();
     assert_int_equal(count_lines(s), 1);
-    assert_non_null(strstr(s, " debug a.b plain=abc odd=\"\\x1b[2J\\u009b\\xff \\\"q\\\\\\x0a\xC3\xA9\" empty=\"\" "
-                              "n=7 b=false\n"));
+    assert_non_null(strstr(
+        s, " debug a.b plain=abc odd=\"\\x1b[2J\\u009b\\xff \\\"q\\\\\\x0a\xC3\xA9\" empty=\"\" "
+           "n=7 b=false\n"));
 }
 
 static void test_long_lines_stay_whole(void **state)
@@ -179,7 +181,8 @@ static void test_lines_that_the_pipe_refuses_are_counted(void **state)
 static void *write_many(void *user)
 {
     for (int i = 0; i < 500; i++)
-        cs_log_info(user, "thread", CS_I64("i", i), CS_STR("pad", "0123456789012345678901234567890123456789"));
+        cs_log_info(user, "thread", CS_I64("i", i),
+                    CS_STR("pad", "0123456789012345678901234567890123456789"));
     return NULL;
 }
 

@@ -19,47 +19,51 @@ static void test_prints_prometheus_text(void **state)
     cs_metrics_print(m, &b);
     assert_int_equal(b.len, 0);
 
-    struct cs_metric *done = cs_metrics_counter(m, "crmsync_jobs_total", "outcome=\"done\"", "Jobs\\by\noutcome.");
-    struct cs_metric *retry = cs_metrics_counter(m, "crmsync_jobs_total", "outcome=\"retry\"", "Jobs.");
+    struct cs_metric *done =
+        cs_metrics_counter(m, "crmsync_jobs_total", "outcome=\"done\"", "Jobs\\by\noutcome.");
+    struct cs_metric *retry =
+        cs_metrics_counter(m, "crmsync_jobs_total", "outcome=\"retry\"", "Jobs.");
     struct cs_metric *gauge = cs_metrics_gauge(m, "crmsync_in_flight", NULL, "In flight.");
     cs_metrics_label(&labels, "a", "q\"\\\n");
     cs_metrics_label(&labels, "b", "x");
-    struct cs_metric *h = cs_metrics_histogram(m, "crmsync_wait_seconds", labels.data, "Waits.", bounds, 4);
+    struct cs_metric *h =
+        cs_metrics_histogram(m, "crmsync_wait_seconds", labels.data, "Waits.", bounds, 4);
     struct cs_metric *h0 = cs_metrics_histogram(m, "crmsync_x_seconds", "", "X.", bounds, 1);
     assert_ptr_equal(cs_metrics_counter(m, "crmsync_jobs_total", "outcome=\"done\"", "x"), done);
     cs_metric_add(done, 2);
     cs_metric_add(done, 1);
     cs_metric_add(retry, 7);
     cs_metric_set(gauge, -4);
-    cs_metric_observe_milli(h, 5);    /* a bound belongs to its bucket */
+    cs_metric_observe_milli(h, 5); /* a bound belongs to its bucket */
     cs_metric_observe_milli(h, 6);
     cs_metric_observe_milli(h, 1000);
     cs_metric_observe_milli(h, 60010);
     cs_metric_observe_milli(h0, -1500);
     assert_int_equal(cs_metric_value(done), 3);
     cs_metrics_print(m, &b);
-    assert_string_equal(b.data, "# HELP crmsync_in_flight In flight.\n"
-                                "# TYPE crmsync_in_flight gauge\n"
-                                "crmsync_in_flight -4\n"
-                                "# HELP crmsync_jobs_total Jobs\\\\by\\noutcome.\n"
-                                "# TYPE crmsync_jobs_total counter\n"
-                                "crmsync_jobs_total{outcome=\"done\"} 3\n"
-                                "crmsync_jobs_total{outcome=\"retry\"} 7\n"
-                                "# HELP crmsync_wait_seconds Waits.\n"
-                                "# TYPE crmsync_wait_seconds histogram\n"
-                                "crmsync_wait_seconds_bucket{a=\"q\\\"\\\\\\n\",b=\"x\",le=\"0.005\"} 1\n"
-                                "crmsync_wait_seconds_bucket{a=\"q\\\"\\\\\\n\",b=\"x\",le=\"0.25\"} 2\n"
-                                "crmsync_wait_seconds_bucket{a=\"q\\\"\\\\\\n\",b=\"x\",le=\"1\"} 3\n"
-                                "crmsync_wait_seconds_bucket{a=\"q\\\"\\\\\\n\",b=\"x\",le=\"2.5\"} 3\n"
-                                "crmsync_wait_seconds_bucket{a=\"q\\\"\\\\\\n\",b=\"x\",le=\"+Inf\"} 4\n"
-                                "crmsync_wait_seconds_sum{a=\"q\\\"\\\\\\n\",b=\"x\"} 61.021\n"
-                                "crmsync_wait_seconds_count{a=\"q\\\"\\\\\\n\",b=\"x\"} 4\n"
-                                "# HELP crmsync_x_seconds X.\n"
-                                "# TYPE crmsync_x_seconds histogram\n"
-                                "crmsync_x_seconds_bucket{le=\"0.005\"} 1\n"
-                                "crmsync_x_seconds_bucket{le=\"+Inf\"} 1\n"
-                                "crmsync_x_seconds_sum -1.5\n"
-                                "crmsync_x_seconds_count 1\n");
+    assert_string_equal(b.data,
+                        "# HELP crmsync_in_flight In flight.\n"
+                        "# TYPE crmsync_in_flight gauge\n"
+                        "crmsync_in_flight -4\n"
+                        "# HELP crmsync_jobs_total Jobs\\\\by\\noutcome.\n"
+                        "# TYPE crmsync_jobs_total counter\n"
+                        "crmsync_jobs_total{outcome=\"done\"} 3\n"
+                        "crmsync_jobs_total{outcome=\"retry\"} 7\n"
+                        "# HELP crmsync_wait_seconds Waits.\n"
+                        "# TYPE crmsync_wait_seconds histogram\n"
+                        "crmsync_wait_seconds_bucket{a=\"q\\\"\\\\\\n\",b=\"x\",le=\"0.005\"} 1\n"
+                        "crmsync_wait_seconds_bucket{a=\"q\\\"\\\\\\n\",b=\"x\",le=\"0.25\"} 2\n"
+                        "crmsync_wait_seconds_bucket{a=\"q\\\"\\\\\\n\",b=\"x\",le=\"1\"} 3\n"
+                        "crmsync_wait_seconds_bucket{a=\"q\\\"\\\\\\n\",b=\"x\",le=\"2.5\"} 3\n"
+                        "crmsync_wait_seconds_bucket{a=\"q\\\"\\\\\\n\",b=\"x\",le=\"+Inf\"} 4\n"
+                        "crmsync_wait_seconds_sum{a=\"q\\\"\\\\\\n\",b=\"x\"} 61.021\n"
+                        "crmsync_wait_seconds_count{a=\"q\\\"\\\\\\n\",b=\"x\"} 4\n"
+                        "# HELP crmsync_x_seconds X.\n"
+                        "# TYPE crmsync_x_seconds histogram\n"
+                        "crmsync_x_seconds_bucket{le=\"0.005\"} 1\n"
+                        "crmsync_x_seconds_bucket{le=\"+Inf\"} 1\n"
+                        "crmsync_x_seconds_sum -1.5\n"
+                        "crmsync_x_seconds_count 1\n");
     cs_buf_clear(&b);
     cs_buf_clear(&labels);
     cs_metrics_free(m);

@@ -75,7 +75,11 @@ static void test_reads_a_file_without_its_line_end(void **state)
     (void)state;
     static const struct {
         const char *file, *want;
-    } t[] = {{"abc", "abc"}, {"abc\n", "abc"}, {"abc\r\n", "abc"}, {"abc\n\n", "abc\n"}, {" a b ", " a b "}};
+    } t[] = {{"abc", "abc"},
+             {"abc\n", "abc"},
+             {"abc\r\n", "abc"},
+             {"abc\n\n", "abc\n"},
+             {" a b ", " a b "}};
     for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
         struct cs_secret *s = NULL;
         write_file(t[i].file, strlen(t[i].file));

@@ -76,14 +76,18 @@ static void test_whole_tenant(void **state)
     (void)state;
     put("boxes", "# all of them\n\nBob@Contoso.example\r\n  ann@contoso.example  # twice\n"
                  "eve_x#EXT#@contoso.example\n44444444-AAAA-4444-4444-444444444444");
-    int r = load("tenants = ( { name = \"acme\"; tenant_id = \"11111111-1111-1111-1111-111111111111\";\n"
-                 "client_id = \"22222222-2222-2222-2222-222222222222\";\n"
-                 "credentials = ( { secret_file = \"s\"; }, { secret_env = \"ACME\"; },\n"
-                 "  { certificate_file = \"/c.pem\"; key_file = \"k.pem\"; } );\n"
-                 "mailboxes = ( \"Ann@Contoso.Example\", \"zoe@contoso.example\" ); mailboxes_file = \"boxes\";\n"
-                 "own_domains = [ \"Contoso.example\", \"b\xC3\xBC" "cher.example\" ]; backfill_days = \"all\";\n"
-                 "calendar_past_days = 0; calendar_future_days = 1000; private_events = \"skip\"; body = \"text\";\n"
-                 "exclude_folders = [ \"drafts\", \"Inbox/Private\" ]; } );");
+    int r = load(
+        "tenants = ( { name = \"acme\"; tenant_id = \"11111111-1111-1111-1111-111111111111\";\n"
+        "client_id = \"22222222-2222-2222-2222-222222222222\";\n"
+        "credentials = ( { secret_file = \"s\"; }, { secret_env = \"ACME\"; },\n"
+        "  { certificate_file = \"/c.pem\"; key_file = \"k.pem\"; } );\n"
+        "mailboxes = ( \"Ann@Contoso.Example\", \"zoe@contoso.example\" ); mailboxes_file = "
+        "\"boxes\";\n"
+        "own_domains = [ \"Contoso.example\", \"b\xC3\xBC"
+        "cher.example\" ]; backfill_days = \"all\";\n"
+        "calendar_past_days = 0; calendar_future_days = 1000; private_events = \"skip\"; body = "
+        "\"text\";\n"
+        "exclude_folders = [ \"drafts\", \"Inbox/Private\" ]; } );");
     if (r != 0)
         fail_msg("%s", err.text);
     const struct cs_tenant *t = cs_tenants_find(set, "acme");
@@ -94,8 +98,9 @@ static void test_whole_tenant(void **state)
     assert_string_equal(t->credentials[1].secret_env, "ACME");
     assert_string_equal(t->credentials[2].certificate_file, "/c.pem");
     assert_string_equal(t->credentials[2].key_file, path_of("k.pem"));
-    static const char *const boxes[] = {"44444444-aaaa-4444-4444-444444444444", "ann@contoso.example",
-                                        "bob@contoso.example", "eve_x#ext#@contoso.example", "zoe@contoso.example"};
+    static const char *const boxes[] = {"44444444-aaaa-4444-4444-444444444444",
+                                        "ann@contoso.example", "bob@contoso.example",
+                                        "eve_x#ext#@contoso.example", "zoe@contoso.example"};
     assert_int_equal(t->n_mailboxes, 5);
     for (size_t i = 0; i < 5; i++) {
         assert_string_equal(t->mailboxes[i], boxes[i]);
@@ -138,8 +143,9 @@ static void test_files_beside(void **state)
 {
     (void)state;
     put("tenants.d/b.cfg", "name = \"bee\"; " IDS CRED BOX);
-    put("tenants.d/a.cfg", "tenants = ( { name = \"zed\"; " IDS CRED "mailboxes_file = \"list\"; },\n"
-                           "{ name = \"aaa\"; " IDS CRED BOX " } );");
+    put("tenants.d/a.cfg",
+        "tenants = ( { name = \"zed\"; " IDS CRED "mailboxes_file = \"list\"; },\n"
+        "{ name = \"aaa\"; " IDS CRED BOX " } );");
     put("tenants.d/list", "x@contoso.example\n");
     put("tenants.d/note.txt", "not read");
     put("tenants.d/.hidden.cfg", "not read");
@@ -173,47 +179,61 @@ static void test_refuses(void **state)
         {"tenants = ( { " IDS CRED BOX " } );", "name: required"},
         {"tenants = ( { name = \"Acme\"; " IDS CRED BOX " } );", ":1: name: required"},
         {"tenants = ( { name = 5; " IDS CRED BOX " } );", ":1: name: must be a text"},
-        {"tenants = ( { name = \"a\"; client_id = \"22222222-2222-2222-2222-222222222222\"; " CRED BOX " } );",
+        {"tenants = ( { name = \"a\"; client_id = \"22222222-2222-2222-2222-222222222222\"; " CRED
+             BOX " } );",
          "tenant_id: required"},
-        {"tenants = ( { name = \"a\"; tenant_id = \"common\"; client_id = \"22222222-2222-2222-2222-222222222222\"; " CRED
-         BOX " } );",
+        {"tenants = ( { name = \"a\"; tenant_id = \"common\"; client_id = "
+         "\"22222222-2222-2222-2222-222222222222\"; " CRED BOX " } );",
          ":1: tenant_id: required"},
         {"tenants = ( { name = \"a\"; tenant_id = \"../x.example\"; client_id = "
          "\"22222222-2222-2222-2222-222222222222\"; " CRED BOX " } );",
          ":1: tenant_id: required"},
-        {"tenants = ( { name = \"a\"; tenant_id = \"x.example\"; client_id = \"2222\"; " CRED BOX " } );",
+        {"tenants = ( { name = \"a\"; tenant_id = \"x.example\"; client_id = \"2222\"; " CRED BOX
+         " } );",
          ":1: client_id: required"},
         {"tenants = ( { name = \"a\"; " IDS BOX " } );", "credentials: required"},
         {"tenants = ( { name = \"a\"; " IDS BOX "credentials = ( ); } );", "credentials: required"},
-        {"tenants = ( { name = \"a\"; " IDS BOX "credentials = ( { } ); } );", "credentials: one of secret_file"},
+        {"tenants = ( { name = \"a\"; " IDS BOX "credentials = ( { } ); } );",
+         "credentials: one of secret_file"},
         {"tenants = ( { name = \"a\"; " IDS BOX "credentials = ( { secret = \"hunter2\"; } ); } );",
          ":1: secret: secrets do not stand in the configuration"},
         {"tenants = ( { name = \"a\"; " IDS BOX "credentials = ( { secret_env = \"a b\"; } ); } );",
          "secret_env: not the name of a variable"},
-        {"tenants = ( { name = \"a\"; " IDS BOX "credentials = ( { secret_file = \"a\"; secret_env = \"B\"; } ); } );",
+        {"tenants = ( { name = \"a\"; " IDS BOX
+         "credentials = ( { secret_file = \"a\"; secret_env = \"B\"; } ); } );",
          "credentials: one of secret_file"},
         {"tenants = ( { name = \"a\"; " IDS BOX "credentials = ( { key_file = \"a\"; } ); } );",
          "credentials: certificate_file and key_file"},
         {"tenants = ( { name = \"a\"; " IDS CRED " } );", "mailboxes: required"},
         {"tenants = ( { name = \"a\"; " IDS CRED "mailboxes = [ ]; } );", "mailboxes: required"},
-        {"tenants = ( { name = \"a\"; " IDS CRED "mailboxes = \"x\"; } );", ":1: mailboxes: must be a list"},
-        {"tenants = ( { name = \"a\"; " IDS CRED "mailboxes = [ 5 ]; } );", "mailboxes: must be a list of texts"},
-        {"tenants = ( { name = \"a\"; " IDS CRED "mailboxes = [ \"a/b\" ]; } );", "mailboxes: not a mailbox"},
-        {"tenants = ( { name = \"a\"; " IDS CRED BOX "own_domains = [ \"a b\" ]; } );", "own_domains: not a domain"},
-        {"tenants = ( { name = \"a\"; " IDS CRED BOX "own_domains = [ \"com\" ]; } );", "own_domains: not a domain"},
+        {"tenants = ( { name = \"a\"; " IDS CRED "mailboxes = \"x\"; } );",
+         ":1: mailboxes: must be a list"},
+        {"tenants = ( { name = \"a\"; " IDS CRED "mailboxes = [ 5 ]; } );",
+         "mailboxes: must be a list of texts"},
+        {"tenants = ( { name = \"a\"; " IDS CRED "mailboxes = [ \"a/b\" ]; } );",
+         "mailboxes: not a mailbox"},
+        {"tenants = ( { name = \"a\"; " IDS CRED BOX "own_domains = [ \"a b\" ]; } );",
+         "own_domains: not a domain"},
+        {"tenants = ( { name = \"a\"; " IDS CRED BOX "own_domains = [ \"com\" ]; } );",
+         "own_domains: not a domain"},
         {"tenants = ( { name = \"a\"; " IDS CRED BOX "backfill_days = \"some\"; } );",
          ":1: backfill_days: must be a whole number from 0 to 36500 or \"all\""},
-        {"tenants = ( { name = \"a\"; " IDS CRED BOX "backfill_days = -1; } );", ":1: backfill_days: must be"},
+        {"tenants = ( { name = \"a\"; " IDS CRED BOX "backfill_days = -1; } );",
+         ":1: backfill_days: must be"},
         {"tenants = ( { name = \"a\"; " IDS CRED BOX "calendar_past_days = 1001; } );",
          ":1: calendar_past_days: must be a whole number from 0 to 1000"},
-        {"tenants = ( { name = \"a\"; " IDS CRED BOX "calendar_past_days = 1000; calendar_future_days = 1000; } );",
+        {"tenants = ( { name = \"a\"; " IDS CRED BOX
+         "calendar_past_days = 1000; calendar_future_days = 1000; } );",
          "calendar_future_days: past and future together"},
-        {"tenants = ( { name = \"a\"; " IDS CRED BOX "private_events = \"no\"; } );", ":1: private_events: must be one of"},
+        {"tenants = ( { name = \"a\"; " IDS CRED BOX "private_events = \"no\"; } );",
+         ":1: private_events: must be one of"},
         {"tenants = ( { name = \"a\"; " IDS CRED BOX "body = 1; } );", ":1: body: must be one of"},
         {"tenants = ( { name = \"a\"; " IDS CRED BOX "exclude_folders = [ \"/Inbox\" ]; } );",
          "exclude_folders: not a folder"},
-        {"tenants = ( { name = \"a\"; " IDS CRED BOX "exclude_folders = [ \"\" ]; } );", "exclude_folders: not a folder"},
-        {"tenants = ( { name = \"a\"; " IDS CRED BOX "surprise = 1; } );", ":1: surprise: unknown key"},
+        {"tenants = ( { name = \"a\"; " IDS CRED BOX "exclude_folders = [ \"\" ]; } );",
+         "exclude_folders: not a folder"},
+        {"tenants = ( { name = \"a\"; " IDS CRED BOX "surprise = 1; } );",
+         ":1: surprise: unknown key"},
         {"tenants = ( " ACME ", " ACME " );", "name: tenant acme comes twice"},
     };
     for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
@@ -224,13 +244,16 @@ static void test_refuses(void **state)
         assert_null(strstr(err.text, "hunter2"));
         assert_null(set);
     }
-    assert_int_equal(load("tenants = ( { name = \"a\"; " IDS CRED "mailboxes_file = \"none\"; } );"), -ENOENT);
+    assert_int_equal(
+        load("tenants = ( { name = \"a\"; " IDS CRED "mailboxes_file = \"none\"; } );"), -ENOENT);
     assert_non_null(strstr(err.text, "mailboxes_file: "));
     put("boxes", "ok@x.example\n\nnot ok\n");
-    assert_int_equal(load("tenants = ( { name = \"a\"; " IDS CRED "mailboxes_file = \"boxes\"; } );"), -EINVAL);
+    assert_int_equal(
+        load("tenants = ( { name = \"a\"; " IDS CRED "mailboxes_file = \"boxes\"; } );"), -EINVAL);
     assert_non_null(strstr(err.text, "boxes:3: not a mailbox"));
     put("boxes", "# nobody\n");
-    assert_int_equal(load("tenants = ( { name = \"a\"; " IDS CRED "mailboxes_file = \"boxes\"; } );"), -EINVAL);
+    assert_int_equal(
+        load("tenants = ( { name = \"a\"; " IDS CRED "mailboxes_file = \"boxes\"; } );"), -EINVAL);
 }
 
 static void test_sample_loads(void **state)
@@ -266,7 +289,8 @@ static void test_references(void **state)
 static void test_folder_scope(void **state)
 {
     (void)state;
-    char *custom[] = {(char[]){"JunkEmail"}, (char[]){"Inbox/Private"}, (char[]){"drafts"}, (char[]){"Archive"}};
+    char *custom[] = {(char[]){"JunkEmail"}, (char[]){"Inbox/Private"}, (char[]){"drafts"},
+                      (char[]){"Archive"}};
     struct cs_tenant t = {.exclude_folders = custom, .n_exclude_folders = 4};
     static const struct {
         struct cs_folder_facts f;
@@ -294,15 +318,20 @@ static void test_folder_scope(void **state)
         if (cs_tenant_folder_in_scope(&t, &c[i].f, c[i].ancestors_in) != c[i].want)
             fail_msg("case %zu: %s", i, c[i].f.path);
     struct cs_tenant none = {0};
-    assert_true(cs_tenant_folder_in_scope(&none, &(struct cs_folder_facts){"1", "Drafts", "drafts", false, false}, true));
+    assert_true(cs_tenant_folder_in_scope(
+        &none, &(struct cs_folder_facts){"1", "Drafts", "drafts", false, false}, true));
 }
 
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(test_whole_tenant), T(test_defaults),     T(test_files_beside),
-        T(test_refuses),      T(test_sample_loads), T(test_references),
+        T(test_whole_tenant),
+        T(test_defaults),
+        T(test_files_beside),
+        T(test_refuses),
+        T(test_sample_loads),
+        T(test_references),
         cmocka_unit_test(test_folder_scope),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,8 +22,8 @@ static void check_graph(const struct graph_case *c)
     memset(&v, 0x5a, sizeof(v));
     cs_verdict_of_graph(c->status, c->code, NULL, c->asked, NOW, &v);
     if (v.outcome != c->outcome || v.code != c->want || v.scope != c->scope)
-        fail_msg("%d %s asked %d: %s %s %s", c->status, c->code, c->asked, cs_outcome_name(v.outcome),
-                 cs_code_name(v.code), cs_scope_name(v.scope));
+        fail_msg("%d %s asked %d: %s %s %s", c->status, c->code, c->asked,
+                 cs_outcome_name(v.outcome), cs_code_name(v.code), cs_scope_name(v.scope));
     assert_int_equal(v.http_status, c->status);
     assert_int_equal(v.fresh_token, c->want == CS_CODE_TOKEN_REFUSED);
     assert_true(v.retry_after_ms == -1);
@@ -31,11 +31,11 @@ static void check_graph(const struct graph_case *c)
     assert_string_equal(v.request_id, "");
 }
 
-#define M CS_ASKED_MAILBOX
-#define F CS_ASKED_FOLDER
-#define C CS_ASKED_CURSOR
-#define I CS_ASKED_ITEM
-#define B CS_ASKED_BATCH
+#define M                   CS_ASKED_MAILBOX
+#define F                   CS_ASKED_FOLDER
+#define C                   CS_ASKED_CURSOR
+#define I                   CS_ASKED_ITEM
+#define B                   CS_ASKED_BATCH
 #define RETRY(code, scope)  CS_RETRY, CS_CODE_##code, CS_SCOPE_##scope
 #define REJECT(code, scope) CS_REJECT, CS_CODE_##code, CS_SCOPE_##scope
 #define RESYNC              CS_RESYNC, CS_CODE_CURSOR_DEAD, CS_SCOPE_STREAM
@@ -166,13 +166,30 @@ static void test_retry_after(void **state)
         const char *value;
         int64_t ms;
     } t[] = {
-        {NULL, -1}, {"", -1}, {"10", 10000}, {"0", 0}, {" 7 ", 7000}, {"-5", -1}, {"abc", -1}, {"10x", -1},
-        {"1.5", 2000}, {"1.", 1000}, {"86400", 86400000}, {"86401", 86400000}, {"99999999999999999999", 86400000},
-        {"Sun, 06 Nov 1994 08:49:47 GMT", 10000}, {"Sunday, 06-Nov-94 08:49:47 GMT", 10000},
-        {"Sun Nov  6 08:49:47 1994", 10000}, {"Sun, 06 Nov 1994 08:49:37 GMT", 0},
-        {"Sun, 06 Nov 1993 08:49:37 GMT", 0}, {"Sun, 06 Nov 2094 08:49:37 GMT", 86400000},
-        {"Sun, 06 Nov 1994 08:49:47 CET", -1}, {"Sun, 06 Xxx 1994 08:49:47 GMT", -1},
-        {"Sun, 31 Feb 1994 08:49:47 GMT", -1}, {"Sun, 06 Nov 1994", -1}, {"Sun, 06 Nov 1994 08:49:47 GMT x", -1},
+        {NULL, -1},
+        {"", -1},
+        {"10", 10000},
+        {"0", 0},
+        {" 7 ", 7000},
+        {"-5", -1},
+        {"abc", -1},
+        {"10x", -1},
+        {"1.5", 2000},
+        {"1.", 1000},
+        {"86400", 86400000},
+        {"86401", 86400000},
+        {"99999999999999999999", 86400000},
+        {"Sun, 06 Nov 1994 08:49:47 GMT", 10000},
+        {"Sunday, 06-Nov-94 08:49:47 GMT", 10000},
+        {"Sun Nov  6 08:49:47 1994", 10000},
+        {"Sun, 06 Nov 1994 08:49:37 GMT", 0},
+        {"Sun, 06 Nov 1993 08:49:37 GMT", 0},
+        {"Sun, 06 Nov 2094 08:49:37 GMT", 86400000},
+        {"Sun, 06 Nov 1994 08:49:47 CET", -1},
+        {"Sun, 06 Xxx 1994 08:49:47 GMT", -1},
+        {"Sun, 31 Feb 1994 08:49:47 GMT", -1},
+        {"Sun, 06 Nov 1994", -1},
+        {"Sun, 06 Nov 1994 08:49:47 GMT x", -1},
         {"Sun, 06 anF 1994 08:49:47 GMT", -1},
     };
     for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
@@ -289,7 +306,8 @@ static void test_table_of_token(void **state)
         struct cs_verdict v;
         cs_verdict_of_token(t[i].status, t[i].error, &t[i].number, t[i].number != 0, "4", NOW, &v);
         if (v.code != t[i].code)
-            fail_msg("%d %s %lld: %s", t[i].status, t[i].error, (long long)t[i].number, cs_code_name(v.code));
+            fail_msg("%d %s %lld: %s", t[i].status, t[i].error, (long long)t[i].number,
+                     cs_code_name(v.code));
         assert_int_equal(v.outcome, CS_RETRY);
         assert_int_equal(v.scope, CS_SCOPE_TENANT);
         assert_int_equal(v.http_status, t[i].status);
