@@ -172,35 +172,26 @@ enum cs_kafka_result cs_kafka_out_begin(struct cs_kafka_out *out)
     return classify(out, rd_kafka_begin_transaction(out->rk), CS_KAFKA_FATAL);
 }
 
-enum cs_kafka_result cs_kafka_out_produce(struct cs_kafka_out *out, enum cs_topic topic,
-                                          int32_t partition, const char *key, size_t key_len,
-                                          char *value, size_t value_len,
-                                          const struct cs_kafka_header *headers, size_t n)
+static enum cs_kafka_result produce(struct cs_kafka_out *out, enum cs_topic topic,
+                                    int32_t partition, const char *key, size_t key_len, void *value,
+                                    size_t value_len, int flags,
+                                    const struct cs_kafka_header *headers, size_t n)
 {
-    rd_kafka_headers_t *hdrs = n > 0 ? rd_kafka_headers_new(n) : NULL;
-    const int flags = value != NULL ? RD_KAFKA_MSG_F_FREE : 0;
+    rd_kafka_headers_t *hdrs = rd_kafka_headers_new(n);
     char name[CS_TOPIC_NAME_MAX];
     rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
 
     for (size_t i = 0; i < n && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
         err = rd_kafka_header_add(hdrs, headers[i].name, -1, headers[i].value, -1);
     cs_topic_full(out->prefix, topic, name);
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        if (hdrs != NULL)
-            err = rd_kafka_producev(out->rk, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(partition),
-                                    RD_KAFKA_V_MSGFLAGS(flags),
-                                    RD_KAFKA_V_KEY(key, key_len), RD_KAFKA_V_VALUE(value, value_len),
-                                    RD_KAFKA_V_HEADERS(hdrs), RD_KAFKA_V_END);
-        else
-            err = rd_kafka_producev(out->rk, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(partition),
-                                    RD_KAFKA_V_MSGFLAGS(flags),
-                                    RD_KAFKA_V_KEY(key, key_len), RD_KAFKA_V_VALUE(value, value_len),
-                                    RD_KAFKA_V_END);
-    }
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+        err = rd_kafka_producev(out->rk, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(partition),
+                                RD_KAFKA_V_MSGFLAGS(flags), RD_KAFKA_V_KEY(key, key_len),
+                                RD_KAFKA_V_VALUE(value, value_len), RD_KAFKA_V_HEADERS(hdrs),
+                                RD_KAFKA_V_END);
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
         return CS_KAFKA_OK;
-    if (hdrs != NULL)
-        rd_kafka_headers_destroy(hdrs); /* ours again: produce failed */
+    rd_kafka_headers_destroy(hdrs); /* ours again: produce failed */
     snprintf(out->error, sizeof(out->error), "%s", rd_kafka_err2name(err));
     switch (err) {
     case RD_KAFKA_RESP_ERR__QUEUE_FULL:
@@ -210,6 +201,27 @@ enum cs_kafka_result cs_kafka_out_produce(struct cs_kafka_out *out, enum cs_topi
     case RD_KAFKA_RESP_ERR__FENCED: return CS_KAFKA_FENCED;
     default: return CS_KAFKA_FATAL;
     }
+}
+
+enum cs_kafka_result cs_kafka_out_produce(struct cs_kafka_out *out, enum cs_topic topic,
+                                          int32_t partition, const char *key, size_t key_len,
+                                          char *value, size_t value_len,
+                                          const struct cs_kafka_header *headers, size_t n)
+{
+    return produce(out, topic, partition, key, key_len, value, value_len,
+                   value != NULL ? RD_KAFKA_MSG_F_FREE : 0, headers, n);
+}
+
+enum cs_kafka_result cs_kafka_out_produce_borrowed(struct cs_kafka_out *out, enum cs_topic topic,
+                                                   int32_t partition, const char *key, size_t key_len,
+                                                   const char *value, size_t value_len,
+                                                   const struct cs_kafka_header *headers, size_t n)
+{
+    void *payload;
+
+    /* librdkafka's payload is a plain pointer, but it only reads it */
+    memcpy(&payload, &value, sizeof(payload));
+    return produce(out, topic, partition, key, key_len, payload, value_len, 0, headers, n);
 }
 
 enum cs_kafka_result cs_kafka_out_offsets(struct cs_kafka_out *out,
