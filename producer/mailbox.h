@@ -227,6 +227,8 @@ struct cs_mailbox {
     bool job_due_out; /* its job in flight has still to be published */
     int64_t next_run_ms; /* when something is due next, for the status; CS_NEVER: not known */
     int64_t status_written_ms;
+    enum cs_code status_code; /* as last written */
+    bool status_pending;      /* touched since, and not written yet */
 };
 
 /**
