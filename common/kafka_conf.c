@@ -101,7 +101,7 @@ int cs_kafka_conf_make(const struct cs_common_conf *conf, const struct cs_kafka_
         {"socket.nagle.disable", "true"},
         {"socket.keepalive.enable", "true"},
         {"socket.connection.setup.timeout.ms", "10000"},
-        {"socket.timeout.ms", "30000"},
+        {"socket.timeout.ms", "15000"}, /* not above transaction.timeout.ms */
         {"reconnect.backoff.max.ms", "2000"},
         {"topic.metadata.refresh.interval.ms", "60000"},
         {"log.connection.close", "false"},
