@@ -263,7 +263,7 @@ int sim_token_open(const struct sim *sim, const char *text, void *plain, size_t 
     salt = get64(raw);
     keystream(sim->key, salt, raw + 8, (size_t)got - 8);
     n = (size_t)raw[16] << 8 | raw[17];
-    if (n > max || n + TOKEN_HEAD > (size_t)got ||
+    if (n > max || n + TOKEN_HEAD + salt % 200 != (size_t)got ||
         get64(raw + 8) != check_word(sim->key, salt, raw + TOKEN_HEAD, n))
         return -EINVAL;
     memcpy(plain, raw + TOKEN_HEAD, n);

@@ -43,6 +43,7 @@ enum sim_prop {
     SIM_P_BCC,
     SIM_P_REPLY_TO,
     SIM_P_FLAG,
+    SIM_P_MEETING, /* what the derived types add; in a $select with the type's name before it */
     SIM_P_HEADERS,     /* with $select only, of one message only */
     SIM_P_UNIQUE_BODY, /* with $select only */
     SIM_PROPS

@@ -27,6 +27,7 @@ struct token {
     int64_t from_ms;     /* $filter; INT64_MIN: none */
     int64_t received_ms; /* walk: everything from here on (newest first) was told */
     uint64_t log_at;     /* next entry of the log */
+    uint64_t walked_to;  /* end of the log when the walk ended: it may have told what these entries say */
     uint32_t msg;        /* walk */
     uint32_t mailbox, folder;
     uint32_t gen;
@@ -220,7 +221,8 @@ static void write_removed(const struct sim_request *req, uint32_t msg, struct si
 /* What the rest of the log, as far as it is visible, says of one message. */
 struct seen {
     uint32_t msg; /* SIM_NONE: free */
-    bool began_added, is_removed, has_added, any_removed;
+    bool began_added; /* unknown to the reader before */
+    bool is_removed, has_added, any_removed;
     bool done;
     uint64_t mask;
 };
@@ -239,8 +241,10 @@ static struct seen *seen_of(struct seen_table *s, uint32_t msg)
     return &s->slot[i];
 }
 
-static void read_log(const struct sim_folder *f, size_t from, size_t to, struct seen_table *s)
+static void read_log(const struct sim_folder *f, const struct token *t, size_t to, struct seen_table *s)
 {
+    size_t from = (size_t)t->log_at;
+
     s->size = 16;
     while (s->size < (to - from) * 2)
         s->size *= 2;
@@ -253,7 +257,7 @@ static void read_log(const struct sim_folder *f, size_t from, size_t to, struct 
 
         if (m->msg == SIM_NONE) {
             m->msg = e->msg;
-            m->began_added = e->kind == SIM_ADDED;
+            m->began_added = e->kind == SIM_ADDED && i >= t->walked_to;
         }
         m->is_removed = e->kind == SIM_REMOVED;
         m->has_added |= e->kind == SIM_ADDED;
@@ -297,7 +301,7 @@ static size_t write_log(struct sim_request *req, struct token *t, size_t end, si
     struct seen_table seen;
     size_t n = 0;
 
-    read_log(f, (size_t)t->log_at, end, &seen);
+    read_log(f, t, end, &seen);
     while (t->log_at < end && n < max) {
         struct seen *m = seen_of(&seen, f->log[t->log_at].msg);
         bool again = m->done && sim_rng_below(&req->rng, 100) < req->sim->v.repeat;
@@ -333,6 +337,7 @@ static size_t write_walk(struct sim_request *req, struct token *t, size_t max, s
     }
     if (at == 0 || t->told >= bound)
         t->walking = 0;
+    t->walked_to = f->n_log;
     return n;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "content.h"
 #include "letter.h"
 
 static const char *const prop_names[SIM_PROPS] = {
@@ -37,11 +38,10 @@ static const char *const prop_names[SIM_PROPS] = {
     [SIM_P_BCC] = "bccRecipients",
     [SIM_P_REPLY_TO] = "replyTo",
     [SIM_P_FLAG] = "flag",
+    [SIM_P_MEETING] = "microsoft.graph.eventMessage/meetingMessageType",
     [SIM_P_HEADERS] = "internetMessageHeaders",
     [SIM_P_UNIQUE_BODY] = "uniqueBody",
 };
-
-static const char *const category_names[] = {"", "Red category", "Customer", "Angebot", "To follow up"};
 
 uint64_t sim_select_parse(const char *select, unsigned *unknown)
 {
@@ -138,7 +138,7 @@ static void write_categories(const struct sim_msg *m, struct sim_jw *w)
         for (size_t i = 0; i < m->over->n_categories; i++)
             sim_jw_str(w, m->over->categories[i]);
     } else if (m->category > 0) {
-        sim_jw_str(w, category_names[m->category % 5]);
+        sim_jw_str(w, sim_content_category(m->category));
     }
     sim_jw_close(w, ']');
 }
@@ -373,7 +373,7 @@ void sim_msg_write(const struct sim_request *req, uint32_t msg, uint64_t select,
         write_parties(w, "bccRecipients", NULL, 0);
     if (HAS(SIM_P_REPLY_TO))
         write_parties(w, "replyTo", &letter.from, letter.has_from && m->seed % 16 == 0);
-    if (m->kind != SIM_MAIL && (select & ~(SIM_BIT(SIM_P_IS_READ) | SIM_BIT(SIM_P_FLAG) | SIM_BIT(SIM_P_CATEGORIES))) != 0)
+    if (m->kind != SIM_MAIL && HAS(SIM_P_MEETING))
         write_meeting(m, w);
     if (HAS(SIM_P_HEADERS))
         write_headers(req, msg, &letter, w);
@@ -445,23 +445,25 @@ char sim_attachment_kind(const struct sim_mailbox *mb, uint32_t msg, unsigned in
     return roll == 0 ? 'r' : roll == 1 ? 'i' : 'f';
 }
 
-static uint32_t attachment_size(const struct sim_msg *m, unsigned index)
-{
-    uint64_t h = sim_hash(m->seed, 400 + index);
-
-    return (uint32_t)(200 + h % (index < m->n_inline ? 2000 : 20000));
-}
-
 void sim_attachment_bytes(const struct sim_mailbox *mb, uint32_t msg, unsigned index, struct cs_buf *out)
 {
     const struct sim_msg *m = &mb->mail->msg[msg];
     struct sim_rng rng = {sim_hash(m->seed, 500 + index)};
+    const char *type;
+    char name[96];
+    size_t n;
 
     if (sim_attachment_kind(mb, msg, index) == 'i') {
         cs_buf_adds(out, "From: someone@example.com\r\nSubject: forwarded\r\n\r\nAn attached mail.\r\n");
         return;
     }
-    for (uint32_t n = attachment_size(m, index); n > 0; n--)
+    sim_content_file(sim_hash(m->seed, 600 + index), index < m->n_inline, name, &type, &n);
+    for (; n >= 8; n -= 8) {
+        uint64_t v = sim_rng_next(&rng);
+
+        cs_buf_add(out, &v, sizeof(v));
+    }
+    for (; n > 0; n--)
         cs_buf_addc(out, (char)sim_rng_below(&rng, 256));
 }
 
@@ -501,9 +503,6 @@ static bool chosen(const char *select, const char *name)
 void sim_attachment_write(const struct sim_request *req, uint32_t msg, unsigned index, const char *select,
                           struct sim_jw *w)
 {
-    static const char *const ext[][2] = {
-        {"pdf", "application/pdf"}, {"docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"},
-        {"xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}, {"txt", "text/plain"}};
     const struct sim_mailbox *mb = req->mb;
     const struct sim_msg *m = &mb->mail->msg[msg];
     struct sim_id aid = {SIM_ID_ATTACHMENT, req->immutable_ids, msg, index};
@@ -511,33 +510,31 @@ void sim_attachment_write(const struct sim_request *req, uint32_t msg, unsigned 
     uint64_t h = sim_hash(m->seed, 600 + index);
     bool is_inline = index < m->n_inline;
     struct cs_buf bytes, b64;
+    const char *type;
+    char name[96];
+    size_t size;
 
+    sim_content_file(h, is_inline, name, &type, &size);
+    if (kind != 'f') {
+        type = kind == 'i' ? NULL : "application/octet-stream";
+        snprintf(name, sizeof(name), "%s", kind == 'i' ? "Re: earlier mail" : "shared folder");
+        size = 2000;
+    }
     sim_jw_open(w, '{');
     sim_jw_kstr(w, "@odata.type", kind == 'f'   ? "#microsoft.graph.fileAttachment"
                                   : kind == 'i' ? "#microsoft.graph.itemAttachment"
                                                 : "#microsoft.graph.referenceAttachment");
-    sim_jw_kstr(w, "@odata.mediaContentType", kind == 'f' ? ext[h % 4][1] : "application/octet-stream");
+    sim_jw_kstr(w, "@odata.mediaContentType", type != NULL ? type : "application/octet-stream");
     sim_id_format(mb, aid, text);
     sim_jw_kstr(w, "id", text);
     if (chosen(select, "lastModifiedDateTime"))
         sim_jw_ktime(w, "lastModifiedDateTime", m->created_ms);
-    if (chosen(select, "name")) {
-        if (is_inline)
-            snprintf(text, sizeof(text), "image%03u.png", index + 1);
-        else if (kind == 'f')
-            snprintf(text, sizeof(text), "%s %u.%s", h % 3 ? "Angebot f\xc3\xbcr Kunden" : "report", (unsigned)(h >> 8) % 1000, ext[h % 4][0]);
-        else
-            snprintf(text, sizeof(text), "%s", kind == 'i' ? "Re: earlier mail" : "shared folder");
-        sim_jw_kstr(w, "name", text);
-    }
-    if (chosen(select, "contentType")) {
-        if (kind == 'i')
-            sim_jw_knull(w, "contentType");
-        else
-            sim_jw_kstr(w, "contentType", is_inline ? "image/png" : kind == 'f' ? ext[h % 4][1] : "application/octet-stream");
-    }
+    if (chosen(select, "name"))
+        sim_jw_kstr(w, "name", name);
+    if (chosen(select, "contentType"))
+        sim_jw_kstr(w, "contentType", type);
     if (chosen(select, "size"))
-        sim_jw_kint(w, "size", attachment_size(m, index) * 4 / 3 + 300);
+        sim_jw_kint(w, "size", (int64_t)size * 4 / 3 + 300);
     if (chosen(select, "isInline"))
         sim_jw_kbool(w, "isInline", is_inline);
     if (kind == 'f' && chosen(select, "contentId")) {
