@@ -4,6 +4,7 @@
 
 #include "worker/email.h"
 #include "worker/graph_page.h"
+#include "worker/graph_url.h"
 #include "worker/job_run.h"
 #include "worker/look.h"
 
@@ -61,7 +62,9 @@ struct cs_part_run {
     unsigned page_size; /* slices: adapts */
     /* slices: walking down by key */
     int64_t seen_down_to_ms; /* received time of the last item of the page before; CS_NEVER: none */
-    size_t fresh;            /* items of the last page that were new */
+    bool below;              /* that moment is done with: go on strictly below it */
+    bool dense;              /* inside one moment with more items than a page */
+    size_t fresh;            /* dense: items that this walk brought and no other before */
 };
 
 enum cs_obs_kind { CS_OBS_ITEM, CS_OBS_REMOVED, CS_OBS_GONE };

@@ -1,0 +1,261 @@
+/* job_mail_slice.c - time slices of a mailbox, listed newest first and published; also the preview page.
+ *
+ * Pages go by key, never by the service's next link, which skips by count: an item deleted meanwhile would pull another
+ * over the page's edge unseen. The next page is "received at or before the last one seen", so it overlaps by the items of
+ * that moment, and whatever was there all the while is listed. Only inside one moment with more items than a page are
+ * links followed, and that walk is repeated until one brings nothing new.
+ *
+ * A millisecond is added to the moment, because times may have more digits than we keep.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "worker/graph_url.h"
+#include "worker/job_priv.h"
+
+#define PREVIEW_ITEMS 25
+#define PAGE_MAX      1000              /* $top's upper limit (user-list-messages) */
+#define PAGE_BYTES    (4 * 1024 * 1024) /* of an answer; above it the next page is smaller */
+#define BEGINNING     "1900-01-01T00:00:00Z"
+
+static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_reply *reply);
+
+static unsigned page_size(const struct cs_job_run *run, size_t i)
+{
+    if (run->job.parts[i].mode == CS_MODE_PREVIEW)
+        return PREVIEW_ITEMS;
+    return run->parts[i].page_size;
+}
+
+static void add_time(struct cs_buf *out, const char *op, int64_t utc_ms)
+{
+    char text[CS_TIME_TEXT];
+
+    cs_time_format(utc_ms, text);
+    cs_buf_addf(out, "%s%%20%s", op, text);
+}
+
+/* "receivedDateTime ge FROM and receivedDateTime lt TO", or "le" where the walk has come to. $orderby's property must be
+ * in $filter too, so there always is a lower bound. */
+static void ask_page(struct cs_job_run *run, size_t i)
+{
+    const struct cs_job_part *spec = &run->job.parts[i];
+    struct cs_part_run *part = &run->parts[i];
+    struct cs_call *call;
+    struct cs_buf path;
+
+    cs_buf_init(&path, 0);
+    cs_graph_user_path(&path, run->job.mailbox);
+    cs_buf_adds(&path, "/messages?$filter=receivedDateTime%20");
+    if (part->dense)
+        add_time(&path, "ge", part->seen_down_to_ms);
+    else if (spec->from_utc_ms != CS_NEVER)
+        add_time(&path, "ge", spec->from_utc_ms);
+    else
+        cs_buf_adds(&path, "ge%20" BEGINNING);
+    if (part->seen_down_to_ms != CS_NEVER) {
+        cs_buf_adds(&path, "%20and%20receivedDateTime%20");
+        add_time(&path, part->below ? "lt" : "le", part->seen_down_to_ms + (part->below ? 0 : 1));
+    } else if (spec->to_utc_ms != CS_NEVER) {
+        cs_buf_adds(&path, "%20and%20receivedDateTime%20");
+        add_time(&path, "lt", spec->to_utc_ms);
+    }
+    cs_buf_addf(&path, "&$orderby=receivedDateTime%%20desc&$top=%u&$select=%s", page_size(run, i),
+                cs_mail_select_list);
+    call = cs_run_call(run, cs_buf_steal(&path, NULL), CS_ASKED_MAILBOX, on_page, i);
+    if (call != NULL)
+        call->want_text = run->tenant->body == CS_BODY_TEXT;
+}
+
+static void ask_link(struct cs_job_run *run, size_t i)
+{
+    struct cs_call *call = cs_run_call(run, strdup(run->parts[i].cursor), CS_ASKED_MAILBOX, on_page, i);
+
+    if (call != NULL)
+        call->want_text = run->tenant->body == CS_BODY_TEXT;
+}
+
+static bool is_known(const struct cs_job_run *run, const char *id)
+{
+    for (size_t i = run->n_obs; i > 0; i--)
+        if (strcmp(run->obs[i - 1].env.id, id) == 0)
+            return true;
+    return false;
+}
+
+/* Observes the page's items. @return items; *last_ms: received time of the last one (CS_NEVER: none). */
+static size_t observe_page(struct cs_job_run *run, size_t i, const struct cs_reply *reply, int64_t *last_ms)
+{
+    struct cs_part_run *part = &run->parts[i];
+    struct cs_js_iter it = {0};
+    struct cs_js item;
+    size_t n = 0;
+
+    *last_ms = CS_NEVER;
+    while (!run->failed && cs_page_next(&reply->page, &it, &item, NULL)) {
+        struct cs_envelope env;
+        struct cs_obs *obs;
+
+        n++;
+        run->out->feedback.counts.items++;
+        if (cs_envelope_read(item, &env) < 0 || env.is_removed)
+            continue;
+        if (env.received_utc_ms != CS_NEVER)
+            *last_ms = env.received_utc_ms;
+        if (part->dense && !is_known(run, env.id))
+            part->fresh++;
+        obs = cs_run_observe(run, env.id, CS_OBS_ITEM, CS_SRC_LIST, reply);
+        if (obs == NULL)
+            break;
+        obs->env = env;
+        obs->told = true;
+        obs->item = item;
+        part->changes++;
+    }
+    return n;
+}
+
+static void go_on(struct cs_job_run *run, size_t i)
+{
+    struct cs_part_run *part = &run->parts[i];
+    char text[CS_TIME_TEXT];
+
+    if (part->dense || cs_run_has_room(run, part)) {
+        ask_page(run, i);
+        return;
+    }
+    cs_time_format(part->seen_down_to_ms, text);
+    free(part->cursor);
+    part->cursor = strdup(text);
+    if (part->cursor == NULL)
+        cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
+    else
+        cs_part_end(run, i, CS_MORE, NULL);
+}
+
+/* The end of a walk inside one moment. */
+static void end_dense_walk(struct cs_job_run *run, size_t i)
+{
+    struct cs_part_run *part = &run->parts[i];
+
+    if (part->fresh > 0) { /* something shifted under the links: walk again */
+        part->fresh = 0;
+        ask_page(run, i);
+        return;
+    }
+    part->dense = false;
+    part->below = true; /* the moment is done */
+    go_on(run, i);
+}
+
+static void shrink(struct cs_job_run *run, size_t i, const struct cs_verdict *why)
+{
+    struct cs_part_run *part = &run->parts[i];
+
+    if (part->page_size <= 1) {
+        cs_part_end(run, i, CS_RETRY, why);
+        return;
+    }
+    part->page_size /= 2;
+    ask_page(run, i);
+}
+
+static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_reply *reply)
+{
+    size_t i = call->index, items;
+    struct cs_part_run *part = &run->parts[i];
+    bool has_next, moved;
+    int64_t last_ms;
+
+    if (!reply->ok && reply->verdict.code == CS_CODE_PAGE_TOO_LARGE) {
+        shrink(run, i, &reply->verdict);
+        return;
+    }
+    if (!reply->ok || !reply->page.is_collection) {
+        const struct cs_verdict bad = {.outcome = CS_RETRY, .code = CS_CODE_BAD_ANSWER, .scope = CS_SCOPE_STREAM,
+                                       .retry_after_ms = -1};
+
+        if (part->pages > 0 && part->seen_down_to_ms != CS_NEVER) { /* cs_part_end() makes it `more`: from here */
+            char text[CS_TIME_TEXT];
+
+            cs_time_format(part->seen_down_to_ms, text);
+            free(part->cursor);
+            part->cursor = strdup(text);
+        }
+        cs_part_end(run, i, reply->ok ? CS_RETRY : reply->verdict.outcome, reply->ok ? &bad : &reply->verdict);
+        return;
+    }
+    run->out->feedback.counts.pages++;
+    part->pages++;
+    has_next = cs_js_has(reply->page.next_link);
+    items = observe_page(run, i, reply, &last_ms);
+    if (run->job.parts[i].mode == CS_MODE_PREVIEW || (!has_next && !part->dense)) {
+        (void)cs_run_keep(run, reply);
+        cs_part_end(run, i, CS_DONE, NULL);
+        return;
+    }
+    if (part->dense) {
+        /* inside one moment links are followed; a page size may not change on the way */
+        bool follow = has_next && cs_part_follow(run, i, reply->page.next_link);
+
+        (void)cs_run_keep(run, reply);
+        if (part->ended || run->failed)
+            return;
+        if (follow)
+            ask_link(run, i);
+        else
+            end_dense_walk(run, i);
+        return;
+    }
+    if (reply->len > PAGE_BYTES && part->page_size > 1)
+        part->page_size /= 2;
+    else if (reply->len < PAGE_BYTES / 4 && part->page_size < run->jobs->p.limits.slice_page)
+        part->page_size *= 2;
+    if (items > 0)
+        (void)cs_run_keep(run, reply);
+    if (run->failed)
+        return;
+    moved = last_ms != CS_NEVER &&
+            (part->seen_down_to_ms == CS_NEVER || part->below || last_ms < part->seen_down_to_ms);
+    if (moved) {
+        part->seen_down_to_ms = last_ms;
+        part->below = false;
+        go_on(run, i);
+    } else if (part->page_size < PAGE_MAX && items > 0) {
+        part->page_size = part->page_size * 2 < PAGE_MAX ? part->page_size * 2 : PAGE_MAX; /* a moment larger than a page */
+        go_on(run, i);
+    } else if (part->seen_down_to_ms != CS_NEVER) {
+        part->dense = true;
+        part->fresh = 0;
+        ask_page(run, i);
+    } else {
+        const struct cs_verdict bad = {.outcome = CS_RETRY, .code = CS_CODE_BAD_ANSWER, .scope = CS_SCOPE_STREAM,
+                                       .retry_after_ms = -1};
+
+        cs_part_end(run, i, CS_RETRY, &bad); /* an empty page with a next link, again and again */
+    }
+}
+
+static enum cs_step list(struct cs_job_run *run)
+{
+    for (size_t i = 0; i < run->job.n_parts; i++) {
+        struct cs_part_run *part = &run->parts[i];
+
+        part->page_size = run->jobs->p.limits.slice_page;
+        if (part->cursor != NULL && cs_time_parse(part->cursor, strlen(part->cursor), &part->seen_down_to_ms) < 0) {
+            cs_run_fail_code(run, CS_REJECT, CS_CODE_CURSOR_REFUSED);
+            return CS_STEP_END;
+        }
+        ask_page(run, i);
+    }
+    return CS_STEP_NEXT;
+}
+
+const struct cs_job_step cs_job_mail_slice_steps[] = {
+    {"list", list},
+    {"attachments", cs_mail_attachments_step},
+    {"publish", cs_mail_publish_step},
+    {NULL, NULL},
+};
