@@ -213,17 +213,20 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
         part->page_size /= 2;
     else if (reply->len < PAGE_BYTES / 4 && part->page_size < run->jobs->p.limits.slice_page)
         part->page_size *= 2;
-    if (items > 0)
-        (void)cs_run_keep(run, reply);
-    if (run->failed)
+    if (items > 0 && cs_run_keep(run, reply) < 0)
         return;
+    if (items == 0) { /* an empty page in the middle: only its link knows where it was */
+        if (cs_part_follow(run, i, reply->page.next_link))
+            ask_link(run, i);
+        return;
+    }
     moved = last_ms != CS_NEVER &&
             (part->seen_down_to_ms == CS_NEVER || part->below || last_ms < part->seen_down_to_ms);
     if (moved) {
         part->seen_down_to_ms = last_ms;
         part->below = false;
         go_on(run, i);
-    } else if (part->page_size < PAGE_MAX && items > 0) {
+    } else if (part->page_size < PAGE_MAX) {
         part->page_size = part->page_size * 2 < PAGE_MAX ? part->page_size * 2 : PAGE_MAX; /* a moment larger than a page */
         go_on(run, i);
     } else if (part->seen_down_to_ms != CS_NEVER) {
@@ -234,7 +237,7 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
         const struct cs_verdict bad = {.outcome = CS_RETRY, .code = CS_CODE_BAD_ANSWER, .scope = CS_SCOPE_STREAM,
                                        .retry_after_ms = -1};
 
-        cs_part_end(run, i, CS_RETRY, &bad); /* an empty page with a next link, again and again */
+        cs_part_end(run, i, CS_RETRY, &bad); /* items without a received time: there is no key to go on by */
     }
 }
 
