@@ -135,7 +135,7 @@ static char *batch_body(const struct cs_read_list *list, size_t first, size_t n)
     cs_jw_key(&jw, "requests");
     cs_jw_array(&jw);
     for (size_t i = 0; i < n; i++) {
-        char id[16];
+        char id[24];
 
         snprintf(id, sizeof(id), "%zu", i);
         cs_jw_object(&jw);
