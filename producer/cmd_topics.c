@@ -1,11 +1,13 @@
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
+#include "common/clock.h"
 #include "common/kafka_admin.h"
 #include "producer/commands.h"
 #include "producer/settings.h"
@@ -102,6 +104,24 @@ static size_t create_missing(struct cs_kafka_admin *admin, const char *prefix, i
     return failed;
 }
 
+/* Creation is answered before every broker tells of the topic; programs started next want to see it. */
+static void wait_until_told(struct cs_kafka_admin *admin)
+{
+    int64_t until_ms = cs_clock_mono_ms() + TIMEOUT_MS;
+    int32_t counts[CS_TOPIC_COUNT_];
+    int brokers;
+
+    while (cs_clock_mono_ms() < until_ms) {
+        bool all = cs_kafka_admin_partitions(admin, TIMEOUT_MS, counts, &brokers) == 0;
+
+        for (int i = 0; i < CS_TOPIC_COUNT_ && all; i++)
+            all = counts[i] > 0;
+        if (all)
+            return;
+        (void)poll(NULL, 0, 50);
+    }
+}
+
 /* What the existing topics agree on; 0: there are none, -1: they differ. */
 static int32_t common_count(const int32_t counts[])
 {
@@ -138,11 +158,14 @@ static int examine(struct cs_kafka_admin *admin, const char *prefix, bool apply,
     }
     if (replication == 0)
         replication = brokers < 3 ? (brokers > 0 ? brokers : 1) : 3;
-    if (apply && common >= 0)
+    if (apply && common >= 0) {
         wrong += create_missing(admin, prefix, counts, common > 0       ? common
                                                        : partitions > 0 ? (int32_t)partitions
                                                                         : 24,
                                 (int16_t)replication);
+        if (wrong == 0)
+            wait_until_told(admin);
+    }
     r = cs_kafka_admin_diff(admin, TIMEOUT_MS, on_diff, &d);
     if (r < 0) {
         fprintf(stderr, "the settings cannot be read: %s\n", strerror(-r));

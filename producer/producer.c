@@ -18,6 +18,7 @@
 #define PULL_MAX     2000  /* messages of one turn, so that the loop turns */
 #define REVOKE_MS    30000 /* longest wait for the ledger at a rebalance */
 #define TOPICS_MS    2000  /* one try to learn the topics */
+#define MISSING_MS   5000  /* topics just created may be told late */
 
 static void fail(struct cs_producer *p, int code, const char *event, const char *why)
 {
@@ -80,12 +81,21 @@ static void take_signals(struct cs_producer *p)
 
 /* --- topics ------------------------------------------------------------------------------------ */
 
+static bool are_there(const int32_t counts[])
+{
+    for (int i = 0; i < CS_TOPIC_COUNT_; i++)
+        if (counts[i] == 0)
+            return false;
+    return true;
+}
+
 /* Waits for a broker and checks the topics: every mailbox has the same partition number in each. */
 static int learn_topics(struct cs_producer *p)
 {
     struct cs_kafka_admin *admin = NULL;
     struct cs_conf_error err = {""};
     int32_t counts[CS_TOPIC_COUNT_];
+    int64_t missing_until_ms = CS_NEVER;
     bool said = false;
     int r = cs_kafka_admin_new(&p->conf->common, p->log, &admin, &err);
 
@@ -99,8 +109,16 @@ static int learn_topics(struct cs_producer *p)
         r = cs_kafka_admin_partitions(admin, TOPICS_MS, counts, &brokers);
         take_signals(p);
         atomic_store(&p->turned_mono_ms, cs_clock_mono_ms());
-        if (r == 0 || p->stopping || p->failed)
+        if (p->stopping || p->failed)
             break;
+        if (r == 0 && missing_until_ms == CS_NEVER)
+            missing_until_ms = cs_clock_mono_ms() + MISSING_MS;
+        if (r == 0 && (are_there(counts) || cs_clock_mono_ms() >= missing_until_ms))
+            break;
+        if (r == 0) {
+            (void)poll(&(struct pollfd){.fd = p->signal_fd, .events = POLLIN}, 1, 200);
+            continue;
+        }
         atomic_store(&p->down, true);
         cs_metric_set(p->m.up, 0);
         if (!said)
@@ -112,8 +130,8 @@ static int learn_topics(struct cs_producer *p)
     cs_kafka_admin_free(admin);
     atomic_store(&p->down, false);
     cs_metric_set(p->m.up, 1);
-    if (r < 0)
-        return r;
+    if (r < 0 || p->stopping || p->failed)
+        return r < 0 ? r : -ECANCELED;
     for (int i = 0; i < CS_TOPIC_COUNT_; i++) {
         char why[200];
 
