@@ -384,6 +384,7 @@ int cs_job_parse(const char *p, size_t n, struct cs_job *ret, const char **reaso
     job.created_utc_ms = cs_msg_time(&m, "created_at", true, 0, "created_at");
     job.not_after_utc_ms = cs_msg_time(&m, "not_after", false, CS_NEVER, "not_after");
     job.depth_utc_ms = cs_msg_time(&m, "depth", false, INT64_MIN, "depth");
+    job.anchored_utc_ms = cs_msg_time(&m, "anchored_at", false, CS_NEVER, "anchored_at");
 
     if ((arr = cs_msg_array(&m, "parts", CS_JOB_PARTS_MAX, &count, "parts")) != NULL &&
         (job.parts = cs_msg_alloc(&m, count, sizeof(*job.parts))) != NULL)
@@ -446,6 +447,8 @@ void cs_job_print(const struct cs_job *job, struct cs_buf *out)
         cs_jw_ktime(&jw, "not_after", job->not_after_utc_ms);
     if (job->depth_utc_ms != INT64_MIN)
         cs_jw_ktime(&jw, "depth", job->depth_utc_ms);
+    if (job->anchored_utc_ms != CS_NEVER && job->type == CS_JOB_MAIL_SLICE)
+        cs_jw_ktime(&jw, "anchored_at", job->anchored_utc_ms);
     if (job->n_parts > 0) {
         cs_jw_key(&jw, "parts");
         cs_jw_array(&jw);

@@ -428,6 +428,7 @@ int cs_apply_feedback(struct cs_mailbox *m, const struct cs_schedule_conf *c,
         in->parts[0].mode == CS_MODE_PREVIEW && (ok || f->outcome == CS_REJECT) &&
         m->phase == CS_BOX_PREVIEW && m->parked == CS_CODE_NONE) {
         m->phase = CS_BOX_ANCHOR;
+        m->anchored_ms = now_ms;
         m->retry_ms = ok ? m->retry_ms : CS_TIME_NONE;
     }
     if (m->conf != NULL && m->cal.phase == CS_STREAM_LIVE &&

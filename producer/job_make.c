@@ -181,6 +181,7 @@ int cs_decide_job(const struct cs_mailbox *m, struct cs_job *ret)
     job.created_utc_ms = in->created_ms;
     job.not_after_utc_ms = CS_NEVER;
     job.depth_utc_ms = m->depth_ms;
+    job.anchored_utc_ms = in->type == CS_JOB_MAIL_SLICE ? m->anchored_ms : CS_NEVER;
     r = cs_msg_dup(in->reason, &job.reason);
     if (r == 0)
         r = make_parts(m, &job);

@@ -42,6 +42,7 @@ int cs_mailbox_new(const char *tenant, const char *name, int32_t partition, stru
     m->phase = CS_BOX_NEW;
     m->first_seen_ms = CS_TIME_NONE;
     m->depth_ms = INT64_MIN;
+    m->anchored_ms = CS_NEVER;
     m->last_listing_ms = CS_TIME_NONE;
     m->retry_ms = CS_TIME_NONE;
     m->last_success_ms = CS_TIME_NONE;

@@ -179,6 +179,7 @@ struct cs_mailbox {
     enum cs_box_phase phase;
     int64_t first_seen_ms;
     int64_t depth_ms; /* INT64_MIN: all. Fixed at first sight */
+    int64_t anchored_ms; /* UTC time at which the anchors began; CS_NEVER: not yet. Slices carry it */
 
     enum cs_code parked; /* CS_CODE_NONE: not parked */
     int64_t parked_ms;   /* since */

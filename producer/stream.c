@@ -120,6 +120,8 @@ static void print_mailbox(const struct cs_mailbox *m, struct cs_jw *jw)
     cs_jw_ktime(jw, "first_seen", m->first_seen_ms);
     if (m->depth_ms != INT64_MIN)
         cs_jw_ktime(jw, "depth", m->depth_ms);
+    if (m->anchored_ms != CS_NEVER)
+        cs_jw_ktime(jw, "anchored_at", m->anchored_ms);
     ktime(jw, "last_listing", m->last_listing_ms);
     ki64(jw, "listing_interval_ms", m->listing_interval_ms);
     ki64(jw, "failures", m->failures);
@@ -598,6 +600,7 @@ static void load_mailbox(struct cs_mailbox *box, struct cs_msg *m)
     }
     box->first_seen_ms = cs_msg_time(m, "first_seen", true, 0, "first_seen");
     box->depth_ms = cs_msg_time(m, "depth", false, INT64_MIN, "depth");
+    box->anchored_ms = cs_msg_time(m, "anchored_at", false, CS_NEVER, "anchored_at");
     box->last_listing_ms = get_time(m, "last_listing");
     box->listing_interval_ms =
         cs_msg_i64(m, "listing_interval_ms", 0, INT32_MAX, false, 0, "listing_interval_ms");

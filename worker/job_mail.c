@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "worker/graph_url.h"
 #include "worker/job_priv.h"
 
+#define ANCHOR_SKEW_MS (2 * 60 * 1000) /* clocks differ, and the service's times have a grain of a second */
 #define FULL                                                                                                   \
     "id,changeKey,parentFolderId,conversationId,conversationIndex,internetMessageId,subject,bodyPreview,body,from,sender," \
     "toRecipients,ccRecipients,bccRecipients,replyTo,receivedDateTime,sentDateTime,createdDateTime,"           \
@@ -159,6 +161,23 @@ static const char *source_folder(const struct cs_job_run *run, int source)
     return source >= 0 ? run->job.parts[source].folder.id : NULL;
 }
 
+/* Seen by a list, and new or changed since the anchors began, or listed before there were any (preview). Graph need not
+ * mention an item that comes and goes between an anchor and the first round, so such an item is looked at again. */
+static bool is_unsettled(const struct cs_job_run *run, const struct cs_obs *o)
+{
+    char text[64];
+    int64_t modified_ms = 0;
+    int n;
+
+    if (run->job.type != CS_JOB_MAIL_SLICE || o->item.p == NULL)
+        return false;
+    if (run->job.anchored_utc_ms == CS_NEVER)
+        return true;
+    n = cs_js_str_into(cs_js_get(o->item, "lastModifiedDateTime"), text, sizeof(text));
+    return n <= 0 || cs_time_parse(text, (size_t)n, &modified_ms) < 0 ||
+           modified_ms >= run->job.anchored_utc_ms - ANCHOR_SKEW_MS;
+}
+
 static void sight_of(const struct cs_job_run *run, const struct cs_item_view *view, struct cs_sight *ret)
 {
     const struct cs_obs *last = view->last;
@@ -175,6 +194,7 @@ static void sight_of(const struct cs_job_run *run, const struct cs_item_view *vi
     ret->folder = last->env.parent_folder_id;
     ret->change_key = last->env.change_key;
     ret->place = cs_map_place(run->map, ret->folder);
+    ret->unsettled = is_unsettled(run, last);
     ret->too_old = last->env.received_utc_ms != CS_NEVER && last->env.received_utc_ms < run->job.depth_utc_ms;
     for (size_t k = 0; k < view->n; k++) {
         const struct cs_obs *o = &view->first[k];

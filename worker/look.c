@@ -147,7 +147,7 @@ void cs_look_decide(const struct cs_sight *s, struct cs_decision *ret)
                        ? CS_ACT_MOVED
                        : CS_ACT_UPSERT;
         /* told by one folder, found in another that did not tell it: that one may never report it */
-        if (!s->is_slice && !s->told_by_folder)
+        if (s->is_slice ? s->unsettled : !s->told_by_folder)
             look_again(ret, CS_SEEN_AT);
         return;
     }

@@ -39,6 +39,7 @@ struct cs_sight {
     bool removed;          /* a live walk said that it left the walked folder */
     const char *removed_from;
     bool is_slice;         /* the job is a slice or preview: lists know no folder of their own */
+    bool unsettled;        /* a list showed it, and no anchor had: it may be gone before its folder's delta can say so */
     const struct cs_look *asked; /* mail.items: why it is looked at; else NULL */
 };
 
