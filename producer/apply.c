@@ -7,7 +7,8 @@
 #include "common/backoff.h"
 #include "producer/decide.h"
 
-#define DAY_MS INT64_C(86400000)
+#define DAY_MS     INT64_C(86400000)
+#define GONE_TRIES 5 /* a folder that the tree has and its delta does not */
 
 bool cs_apply_is_tenant_code(enum cs_code code)
 {
@@ -51,9 +52,15 @@ static int64_t adapt(int64_t interval_ms, bool changed, int64_t min_ms, int64_t 
 /* Whose affair is it that this part did not get on? */
 static bool is_mailbox_affair(const struct cs_fault *fault)
 {
-    return fault->code != CS_CODE_NONE &&
-           (fault->scope == CS_SCOPE_MAILBOX || fault->scope == CS_SCOPE_TENANT ||
-            fault->scope == CS_SCOPE_SERVICE);
+    switch (fault->code) {
+    case CS_CODE_NONE: return false;
+    case CS_CODE_THROTTLED: /* the service counts by mailbox, whatever was asked */
+    case CS_CODE_TLS:
+    case CS_CODE_TOKEN_REFUSED: return true;
+    default:
+        return fault->scope == CS_SCOPE_MAILBOX || fault->scope == CS_SCOPE_TENANT ||
+               fault->scope == CS_SCOPE_SERVICE;
+    }
 }
 
 static void drop_cursor(struct cs_box_folder *f, enum cs_stream_phase phase)
@@ -120,19 +127,21 @@ static int apply_mail_part(struct cs_mailbox *m, const struct cs_schedule_conf *
         }
         return 0;
     case CS_REJECT:
-        if (part->fault.code == CS_CODE_FOLDER_GONE) {
-            drop_cursor(f, CS_STREAM_GONE_PENDING);
-            f->resync_owed = false;
-            m->listing_asked = true;
-        } else if (part->fault.code == CS_CODE_CURSOR_REFUSED) {
-            drop_cursor(f, f->phase == CS_STREAM_ANCHOR ? CS_STREAM_ANCHOR : CS_STREAM_RESYNC_PENDING);
-        } else {
-            hold_folder(f, c, part, now_ms, random);
-        }
-        return 0;
     case CS_RETRY:
-        if (!is_mailbox_affair(&part->fault))
-            hold_folder(f, c, part, now_ms, random);
+        if (is_mailbox_affair(&part->fault))
+            return 0; /* decided with the whole job */
+        hold_folder(f, c, part, now_ms, random);
+        if (part->fault.code == CS_CODE_CURSOR_REFUSED) {
+            drop_cursor(f, f->phase == CS_STREAM_ANCHOR ? CS_STREAM_ANCHOR : CS_STREAM_RESYNC_PENDING);
+        } else if (part->fault.code == CS_CODE_FOLDER_GONE) {
+            /* The tree says whether it is gone; where the tree has it again and again, what is asked
+             * for its content knows better. */
+            m->listing_asked = true;
+            if (f->failures >= GONE_TRIES) {
+                drop_cursor(f, CS_STREAM_GONE_PENDING);
+                f->resync_owed = false;
+            }
+        }
         return 0;
     case CS_FATAL: break;
     }
@@ -219,6 +228,8 @@ static int apply_parts(struct cs_mailbox *m, const struct cs_schedule_conf *c,
 {
     const struct cs_box_inflight *in = m->inflight;
 
+    if (is_mailbox_affair(&f->fault))
+        return 0; /* nothing was done; no part is to blame */
     for (size_t p = 0; p < f->n_parts; p++) {
         const struct cs_feedback_part *part = &f->parts[p];
         int r = 0;

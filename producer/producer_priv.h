@@ -43,6 +43,7 @@ struct cs_dead_letter {
     char *key;
     size_t key_len;
     const char *reason; /* static */
+    const char *detail; /* static, or NULL */
 };
 
 struct cs_producer_metrics {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "common/backoff.h"
-#include "common/json_write.h"
+#include "common/dlq.h"
 #include "common/key.h"
 #include "common/uuid.h"
 #include "producer/apply.h"
@@ -309,7 +309,8 @@ int cs_producer_set_tenants(struct cs_producer *p, struct cs_tenant_set *tenants
 
 /* --- in ---------------------------------------------------------------------------------------- */
 
-static int bury(struct cs_producer *p, const struct cs_kafka_msg *msg, const char *reason)
+static int bury(struct cs_producer *p, const struct cs_kafka_msg *msg, const char *reason,
+                const char *detail)
 {
     struct cs_dead_letter *d;
 
@@ -324,7 +325,7 @@ static int bury(struct cs_producer *p, const struct cs_kafka_msg *msg, const cha
     }
     d = &p->dead[p->n_dead];
     *d = (struct cs_dead_letter){.topic = msg->topic, .partition = msg->partition,
-                                 .offset = msg->offset, .reason = reason};
+                                 .offset = msg->offset, .reason = reason, .detail = detail};
     d->key = malloc(msg->key_len + 1);
     if (d->key == NULL)
         return -ENOMEM;
@@ -336,7 +337,7 @@ static int bury(struct cs_producer *p, const struct cs_kafka_msg *msg, const cha
     cs_metric_add(p->m.dead, 1);
     cs_log_warn(p->log, "message.dead_lettered", CS_STR("topic", cs_topic_name(msg->topic)),
                 CS_I64("partition", msg->partition), CS_I64("offset", msg->offset),
-                CS_STR("reason", reason));
+                CS_STR("reason", reason), CS_STR("detail", detail != NULL ? detail : ""));
     return 0;
 }
 
@@ -417,16 +418,16 @@ int cs_producer_take_message(struct cs_producer *p, const struct cs_kafka_msg *m
     o->next[k] = msg->offset + 1;
     o->moved[k] = true;
     if (msg->topic != CS_TOPIC_FEEDBACK)
-        return bury(p, msg, "unsupported"); /* commands and sending are not served yet */
+        return bury(p, msg, "unsupported", NULL); /* commands and sending are not served yet */
     if (msg->value == NULL)
-        return bury(p, msg, "no value");
+        return bury(p, msg, "feedback_invalid", "no value");
     r = cs_feedback_parse(msg->value, msg->value_len, &f, &reason);
     if (r == -ENOMEM)
         return r;
     if (r < 0)
-        return bury(p, msg, reason);
+        return bury(p, msg, "feedback_invalid", reason);
     if (cs_key_partition(f.tenant, f.mailbox, p->n_partitions) != msg->partition)
-        r = bury(p, msg, cs_code_name(CS_CODE_WRONG_PARTITION));
+        r = bury(p, msg, CS_DLQ_WRONG_PARTITION, NULL);
     else
         r = take_feedback(p, &f, msg);
     cs_feedback_clear(&f);
@@ -611,21 +612,6 @@ static int add_mailbox(struct cs_producer *p, struct cs_ledger_batch *batch, str
     return r;
 }
 
-static void print_dead(const struct cs_producer *p, const struct cs_dead_letter *d,
-                       struct cs_buf *out)
-{
-    struct cs_jw jw;
-
-    cs_jw_init(&jw, out);
-    cs_jw_object(&jw);
-    cs_jw_kstr(&jw, "topic", cs_topic_name(d->topic));
-    cs_jw_ki64(&jw, "partition", d->partition);
-    cs_jw_ki64(&jw, "offset", d->offset);
-    cs_jw_kstr(&jw, "reason", d->reason);
-    cs_jw_ktime(&jw, "written_at", p->now_ms);
-    cs_jw_object_end(&jw);
-}
-
 static int add_dead(struct cs_producer *p, struct cs_ledger_batch *batch)
 {
     int r = 0;
@@ -635,7 +621,10 @@ static int add_dead(struct cs_producer *p, struct cs_ledger_batch *batch)
         struct cs_buf text;
 
         cs_buf_init(&text, 0);
-        print_dead(p, d, &text);
+        cs_dlq_print(&(struct cs_dlq){.topic = d->topic, .partition = d->partition,
+                                      .offset = d->offset, .reason = d->reason, .detail = d->detail,
+                                      .written_utc_ms = p->now_ms},
+                     &text);
         r = cs_buf_failed(&text);
         if (r == 0)
             r = cs_ledger_batch_add(batch, CS_TOPIC_DLQ, d->partition, d->key, text.data, text.len,
