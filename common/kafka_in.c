@@ -38,6 +38,7 @@ struct cs_kafka_in {
     bool *owned; /* by partition number, up to owned_n */
     int32_t owned_n;
     bool said_down;
+    int64_t down_ms; /* when it was said */
 };
 
 const rd_kafka_consumer_group_metadata_t *cs_kafka_group_metadata(const struct cs_kafka_group *g)
@@ -105,19 +106,42 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     }
 }
 
-/* librdkafka tells of heartbeats only here: a steady member of a group whose coordinator is up has had its last one
- * answered. */
+/* The value of a member of the statistics, behind the colon and blanks; NULL: not there. */
+static const char *member(const char *json, const char *name)
+{
+    const char *p = json != NULL ? strstr(json, name) : NULL;
+
+    if (p == NULL)
+        return NULL;
+    p += strlen(name);
+    return p + strspn(p, " \t");
+}
+
+static bool is_text(const char *value, const char *text)
+{
+    size_t n = strlen(text);
+
+    return value != NULL && value[0] == '"' && strncmp(value + 1, text, n) == 0 &&
+           value[n + 1] == '"';
+}
+
+/* librdkafka tells of heartbeats only here: how long ago the group's coordinator last answered anything, and whether
+ * the answers were such that the member is still steady. */
 static int on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
 {
     struct cs_kafka_in *in = opaque;
-    const char *cgrp;
+    const char *coordinator = member(json, "\"GroupCoordinator\":");
+    const char *idle_us = member(coordinator, "\"rxidle\":");
 
     (void)rk;
     (void)len;
-    cgrp = strstr(json, "\"cgrp\":");
-    if (cgrp != NULL && strstr(cgrp, "\"state\":\"up\"") != NULL &&
-        strstr(cgrp, "\"join_state\":\"steady\"") != NULL)
-        atomic_store(&in->base.steady_ms, cs_clock_mono_ms());
+    if (idle_us != NULL && is_text(member(coordinator, "\"state\":"), "UP") &&
+        is_text(member(member(json, "\"cgrp\":"), "\"join_state\":"), "steady")) {
+        long long us = strtoll(idle_us, NULL, 10);
+
+        if (us >= 0)
+            atomic_store(&in->base.steady_ms, cs_clock_mono_ms() - us / 1000);
+    }
     return 0; /* json stays librdkafka's */
 }
 
@@ -311,10 +335,10 @@ enum cs_kafka_event cs_kafka_in_next(struct cs_kafka_in *in, bool want_messages,
             return of_error(in, RD_KAFKA_RESP_ERR__FATAL);
         if (atomic_load(&in->base.all_down) && !in->said_down) {
             in->said_down = true;
+            in->down_ms = cs_clock_mono_ms();
             return CS_KAFKA_EV_DOWN;
         }
-        if (in->said_down &&
-            cs_clock_mono_ms() - atomic_load(&in->base.steady_ms) < 2 * STATS_MS) {
+        if (in->said_down && atomic_load(&in->base.steady_ms) > in->down_ms) {
             in->said_down = false;
             atomic_store(&in->base.all_down, false);
             return CS_KAFKA_EV_UP;

@@ -15,8 +15,16 @@ struct cs_kafka_out {
     rd_kafka_topic_t *topics[CS_TOPIC_COUNT_]; /* known ahead, so that no produce waits for metadata */
     bool transactional;
     unsigned failed; /* deliveries that failed since the last flush; delivery reports run in our calls */
+    bool refused;    /* one of them for good: the broker will never take that message */
     char error[64];
 };
+
+/* What a message's size or content is answered with, whoever asks and whenever. */
+static bool is_refusal(rd_kafka_resp_err_t err)
+{
+    return err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || err == RD_KAFKA_RESP_ERR_INVALID_RECORD ||
+           err == RD_KAFKA_RESP_ERR_POLICY_VIOLATION;
+}
 
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaque)
 {
@@ -25,6 +33,9 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opa
     (void)rk;
     if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         out->failed++;
+        if (out->refused)
+            return; /* the purged ones that follow it are its consequence */
+        out->refused = is_refusal(msg->err);
         snprintf(out->error, sizeof(out->error), "%s", rd_kafka_err2name(msg->err));
     }
 }
@@ -32,7 +43,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opa
 int cs_kafka_out_new(const struct cs_common_conf *conf, const char *txn_id, struct cs_log *log,
                      struct cs_kafka_out **ret, struct cs_conf_error *err)
 {
-    static const struct cs_kafka_prop defaults[] = {
+    const struct cs_kafka_prop defaults[] = {
         {"linger.ms", "5"},
         {"batch.size", "1000000"},
         {"queue.buffering.max.messages", "100000"},
@@ -40,6 +51,8 @@ int cs_kafka_out_new(const struct cs_common_conf *conf, const char *txn_id, stru
         {"compression.codec", "zstd"}, /* the one codec that old clients and new brokers agree on */
         {"transaction.timeout.ms", "15000"},
         {"retry.backoff.ms", "20"}, /* back-to-back transactions wait for this, see CONCURRENT_TRANSACTIONS */
+        /* without transactions nothing may arrive long after the membership was last known to be good */
+        {txn_id == NULL ? "message.timeout.ms" : NULL, "6000"},
         {NULL, NULL},
     };
     const struct cs_kafka_prop fixed[] = {
@@ -168,6 +181,7 @@ enum cs_kafka_result cs_kafka_out_init(struct cs_kafka_out *out, int timeout_ms)
 enum cs_kafka_result cs_kafka_out_begin(struct cs_kafka_out *out)
 {
     out->failed = 0;
+    out->refused = false;
     out->error[0] = '\0';
     return classify(out, rd_kafka_begin_transaction(out->rk), CS_KAFKA_FATAL);
 }
@@ -254,7 +268,9 @@ enum cs_kafka_result cs_kafka_out_offsets(struct cs_kafka_out *out,
                      CS_KAFKA_FATAL);
     } while (r == CS_KAFKA_AGAIN && left_ms(deadline_ms) > 0);
     rd_kafka_topic_partition_list_destroy(list);
-    return r == CS_KAFKA_AGAIN ? CS_KAFKA_ABORT : r;
+    if (r == CS_KAFKA_AGAIN)
+        r = CS_KAFKA_ABORT;
+    return r == CS_KAFKA_ABORT && out->refused ? CS_KAFKA_TOO_LARGE : r;
 }
 
 /* Answers to EndTxn that leave open whether the coordinator has written the commit. */
@@ -286,7 +302,8 @@ enum cs_kafka_result cs_kafka_out_commit(struct cs_kafka_out *out, int timeout_m
             continue;
         if (r == CS_KAFKA_AGAIN || (r == CS_KAFKA_ABORT && is_in_doubt(code)))
             return CS_KAFKA_UNKNOWN;
-        return r;
+        /* a message that was refused ends the transaction before EndTxn is sent */
+        return r == CS_KAFKA_ABORT && out->refused ? CS_KAFKA_TOO_LARGE : r;
     }
 }
 
@@ -306,8 +323,12 @@ enum cs_kafka_result cs_kafka_out_flush(struct cs_kafka_out *out, int timeout_ms
 {
     rd_kafka_resp_err_t err = rd_kafka_flush(out->rk, timeout_ms);
     unsigned failed = out->failed;
+    bool refused = out->refused;
 
     out->failed = 0;
+    out->refused = false;
+    if (refused)
+        return CS_KAFKA_TOO_LARGE;
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         snprintf(out->error, sizeof(out->error), "%s", rd_kafka_err2name(err));
         return CS_KAFKA_FATAL;

@@ -50,12 +50,13 @@ enum cs_kafka_result cs_kafka_out_offsets(struct cs_kafka_out *out,
                                           const struct cs_kafka_group *group,
                                           const struct cs_kafka_offset *offsets, size_t n,
                                           int timeout_ms);
-/** OK, ABORT (certainly not committed), UNKNOWN, FENCED, FATAL (certainly not committed). */
+/** OK, ABORT (certainly not committed), TOO_LARGE (the same, and a message of it will never be taken: drop the handle,
+ * since its next transaction would fail too), UNKNOWN, FENCED. offsets() gives TOO_LARGE as well. */
 enum cs_kafka_result cs_kafka_out_commit(struct cs_kafka_out *out, int timeout_ms);
 /** Until it is done or timeout_ms is over (then FATAL: drop the handle). */
 enum cs_kafka_result cs_kafka_out_abort(struct cs_kafka_out *out, int timeout_ms);
 /** Without transactions: waits until every message is acknowledged. OK, or FATAL if any was not
- * (the caller then repeats the whole batch). */
+ * (the caller then repeats the whole batch), TOO_LARGE if one never will be. */
 enum cs_kafka_result cs_kafka_out_flush(struct cs_kafka_out *out, int timeout_ms);
 const char *cs_kafka_result_name(enum cs_kafka_result r);
 /** librdkafka's name of the last error, for the log; "" if none. */

@@ -22,7 +22,6 @@
 #define ABORT_MS        10000
 #define LOOKUP_MS       20000
 #define FLUSH_MS        30000
-#define SESSION_MARGIN_MS 3000
 #define POISON_TRIES    3
 
 struct partition {
@@ -64,25 +63,6 @@ struct cs_checkpoint {
 
     struct cs_metric *transactions, *aborts, *unknowns, *commit_s, *batch_units, *batch_bytes;
 };
-
-void cs_outbound_clear(struct cs_outbound *m)
-{
-    free(m->key);
-    free(m->value);
-    memset(m, 0, sizeof(*m));
-}
-
-void cs_unit_free(struct cs_unit *u)
-{
-    if (u == NULL)
-        return;
-    for (int s = 0; s < CS_STAGE_COUNT_; s++) {
-        for (size_t i = 0; i < u->n[s]; i++)
-            cs_outbound_clear(&u->messages[s][i]);
-        free(u->messages[s]);
-    }
-    free(u);
-}
 
 static void wake(struct cs_checkpoint *c)
 {
@@ -169,15 +149,18 @@ static void forget_partitions(struct cs_checkpoint *c)
     c->group = NULL;
 }
 
+enum end { DROPPED, COMMITTED, REFUSED };
+
 /* Moves a list to the loop's side. Lock held. */
-static void give_back(struct cs_checkpoint *c, struct cs_unit *list, bool committed)
+static void give_back(struct cs_checkpoint *c, struct cs_unit *list, enum end end)
 {
     while (list != NULL) {
         struct cs_unit *u = list;
 
         list = u->next;
         u->next = NULL;
-        u->committed = committed;
+        u->committed = end == COMMITTED;
+        u->refused = end == REFUSED;
         *c->done_tail = u;
         c->done_tail = &u->next;
     }
@@ -190,25 +173,30 @@ static void drop_waiting(struct cs_checkpoint *c)
 
     c->waiting = NULL;
     c->waiting_tail = &c->waiting;
-    give_back(c, list, false);
+    give_back(c, list, DROPPED);
 }
 
-void cs_checkpoint_assign(struct cs_checkpoint *c, const int32_t *partitions, size_t n,
-                          struct cs_kafka_group *group)
+int cs_checkpoint_assign(struct cs_checkpoint *c, const int32_t *partitions, size_t n,
+                         struct cs_kafka_group *group)
 {
+    int32_t *asked = calloc(n > 0 ? n : 1, sizeof(*asked));
+
+    if (asked == NULL) {
+        cs_kafka_group_free(group);
+        return -ENOMEM;
+    }
+    if (n > 0)
+        memcpy(asked, partitions, n * sizeof(*partitions));
     pthread_mutex_lock(&c->lock);
     c->epoch++;
     forget_partitions(c);
     c->group = group;
-    c->asked = calloc(n > 0 ? n : 1, sizeof(*c->asked));
-    if (c->asked != NULL) {
-        if (n > 0)
-            memcpy(c->asked, partitions, n * sizeof(*partitions));
-        c->n_asked = n;
-        c->has_asked = true;
-    }
+    c->asked = asked;
+    c->n_asked = n;
+    c->has_asked = true;
     pthread_cond_broadcast(&c->change);
     pthread_mutex_unlock(&c->lock);
+    return 0;
 }
 
 bool cs_checkpoint_next_assigned(struct cs_checkpoint *c, struct cs_kafka_offset **ret, size_t *n)
@@ -273,13 +261,25 @@ int cs_checkpoint_deliver(struct cs_checkpoint *c, int32_t partition, int64_t of
     return r;
 }
 
+bool cs_checkpoint_is_owed(struct cs_checkpoint *c, int32_t partition, int64_t offset)
+{
+    struct partition *p;
+    bool owed;
+
+    pthread_mutex_lock(&c->lock);
+    p = find_partition(c, partition);
+    owed = p != NULL && !cs_completion_is_finished(p->done, offset);
+    pthread_mutex_unlock(&c->lock);
+    return owed;
+}
+
 bool cs_checkpoint_is_full(struct cs_checkpoint *c)
 {
     bool full = false;
 
     pthread_mutex_lock(&c->lock);
     for (size_t i = 0; i < c->n_partitions && !full; i++)
-        full = cs_completion_map_bytes(c->partitions[i].done) >= CS_COMPLETION_MAP_FULL;
+        full = cs_completion_is_full(c->partitions[i].done);
     pthread_mutex_unlock(&c->lock);
     return full;
 }
@@ -380,6 +380,15 @@ static void trace_parent(const char *job_id, const char *ce_id, char out[64])
         out[0] = '\0';
 }
 
+/* A dead letter has its original's key, whatever that was. */
+static bool is_printable(const char *key, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (key[i] < 0x20 || key[i] == 0x7f)
+            return false;
+    return n > 0;
+}
+
 /* One message. Nothing is copied: the unit outlives the transaction. */
 static enum cs_kafka_result produce(struct cs_checkpoint *c, struct cs_kafka_out *out, const struct cs_unit *u,
                                     const struct cs_outbound *m)
@@ -394,8 +403,9 @@ static enum cs_kafka_result produce(struct cs_checkpoint *c, struct cs_kafka_out
     headers[n++] = (struct cs_kafka_header){"ce_specversion", "1.0"};
     headers[n++] = (struct cs_kafka_header){"ce_id", m->ce_id};
     headers[n++] = (struct cs_kafka_header){"ce_type", m->ce_type};
-    headers[n++] = (struct cs_kafka_header){"ce_source", "/crmsync/worker"};
-    headers[n++] = (struct cs_kafka_header){"ce_subject", m->key};
+    headers[n++] = (struct cs_kafka_header){"ce_source", "crmsync-worker"};
+    if (is_printable(m->key, m->key_len))
+        headers[n++] = (struct cs_kafka_header){"ce_subject", m->key};
     headers[n++] = (struct cs_kafka_header){"ce_time", time};
     headers[n++] = (struct cs_kafka_header){"content-type", "application/json"};
     if (trace[0] != '\0')
@@ -518,13 +528,23 @@ static void settle(struct cs_checkpoint *c, const struct cs_unit *batch)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* OK, ABORT (try again), TOO_LARGE (never), UNKNOWN (try again after a look-up that failed), or FENCED. */
+/* The coordinator fences a transaction that it has timed out in the same words as one whose id another process has
+ * taken. Ids made at random are nobody else's, and a stop of ours (a debugger, a suspended machine) shows in the time. */
+static bool is_fenced(const struct cs_checkpoint *c, int64_t begun_ms)
+{
+    const char *id = c->p.conf->instance_id;
+
+    return id != NULL && id[0] != '\0' && cs_clock_mono_ms() - begun_ms < c->p.transaction_timeout_ms / 2;
+}
+
+/* OK, ABORT (try again), TOO_LARGE (never), or FENCED. */
 static enum cs_kafka_result transact(struct cs_checkpoint *c, struct cs_unit *batch)
 {
     struct cs_kafka_offset *offsets = NULL;
     struct cs_kafka_group *group;
     struct cs_kafka_out *out = producer(c, c->turn);
     unsigned turn = c->turn;
+    int64_t begun_ms = cs_clock_mono_ms();
     enum cs_kafka_result r;
     size_t n = 0;
     int rc, committed;
@@ -565,6 +585,8 @@ static enum cs_kafka_result transact(struct cs_checkpoint *c, struct cs_unit *ba
         goto failed;
     }
     cs_test_hook(c->p.test_hooks, "after_offsets");
+    if (cs_test_due(c->p.test_hooks, "in_commit"))
+        (void)cs_kafka_out_commit(out, 2), _exit(137); /* cut off half way: whatever became of it */
     r = cs_kafka_out_commit(out, cs_test_commit_ms(c->p.test_hooks, COMMIT_MS));
     cs_test_hook(c->p.test_hooks, "after_commit");
     if (r == CS_KAFKA_OK) {
@@ -573,6 +595,8 @@ static enum cs_kafka_result transact(struct cs_checkpoint *c, struct cs_unit *ba
         c->turn = (turn + 1) % PRODUCERS;
         return CS_KAFKA_OK;
     }
+    if (r == CS_KAFKA_FENCED && !is_fenced(c, begun_ms))
+        r = CS_KAFKA_UNKNOWN;
     if (r != CS_KAFKA_UNKNOWN) {
         unmark(c, batch);
         goto failed;
@@ -589,7 +613,6 @@ static enum cs_kafka_result transact(struct cs_checkpoint *c, struct cs_unit *ba
     while ((committed = look_up(c, batch)) < 0 && is_current(c, batch->epoch))
         pause_after_failure(c, batch->epoch);
     cs_log_info(c->p.log, "checkpoint.commit_found", CS_BOOL("committed", committed == 1));
-    batch->in_doubt_seen = true;
     if (committed == 1) {
         settle(c, batch);
         return CS_KAFKA_OK;
@@ -598,7 +621,7 @@ static enum cs_kafka_result transact(struct cs_checkpoint *c, struct cs_unit *ba
     return CS_KAFKA_ABORT;
 
 failed:
-    if (r == CS_KAFKA_FENCED) {
+    if (r == CS_KAFKA_FENCED && is_fenced(c, begun_ms)) {
         set_fenced(c);
         drop_producer(c, turn);
         return r;
@@ -612,6 +635,13 @@ failed:
     return r == CS_KAFKA_TOO_LARGE ? r : CS_KAFKA_ABORT;
 }
 
+/* Half the session time is for a message that librdkafka still tries to deliver (message.timeout.ms); after the other
+ * half without an answer of the coordinator another may own the partitions. */
+static bool is_member(const struct cs_checkpoint *c)
+{
+    return cs_kafka_in_session_age_ms(c->p.in) <= c->p.session_timeout_ms / 2;
+}
+
 /* Without transactions: each stage durable before the next, the offset last. */
 static enum cs_kafka_result write_through(struct cs_checkpoint *c, struct cs_unit *batch)
 {
@@ -621,12 +651,15 @@ static enum cs_kafka_result write_through(struct cs_checkpoint *c, struct cs_uni
     size_t n = 0;
     int rc;
 
-    if (cs_kafka_in_session_age_ms(c->p.in) > c->p.session_timeout_ms - SESSION_MARGIN_MS)
-        return CS_KAFKA_ABORT; /* another may own the partitions by now: wait until it is known */
     out = producer(c, 0);
     if (out == NULL)
         return CS_KAFKA_ABORT;
     for (int stage = 0; r == CS_KAFKA_OK && stage < CS_STAGE_COUNT_; stage++) {
+        if (!is_member(c)) {
+            cs_log_warn(c->p.log, "checkpoint.membership_unsure",
+                        CS_I64("age_ms", cs_kafka_in_session_age_ms(c->p.in)));
+            return CS_KAFKA_ABORT;
+        }
         r = produce_stage(c, out, batch, stage);
         cs_test_hook(c->p.test_hooks, "mid_produce");
         if (r == CS_KAFKA_OK)
@@ -667,34 +700,33 @@ static enum cs_kafka_result write_batch(struct cs_checkpoint *c, struct cs_unit 
     return r;
 }
 
-static void finish(struct cs_checkpoint *c, struct cs_unit *list, bool committed)
+static void finish(struct cs_checkpoint *c, struct cs_unit *list, enum end end)
 {
     pthread_mutex_lock(&c->lock);
-    give_back(c, list, committed);
+    give_back(c, list, end);
     pthread_mutex_unlock(&c->lock);
 }
 
-/* One unit until it is committed, made a rejection, or no longer ours. */
+/* One unit until it is committed, refused, or no longer ours. */
 static void write_alone(struct cs_checkpoint *c, struct cs_unit *u)
 {
     unsigned tries = 0;
-    bool rejected = false;
 
     u->next = NULL;
     while (is_current(c, u->epoch)) {
         enum cs_kafka_result r = write_batch(c, u);
 
         if (r == CS_KAFKA_OK) {
-            finish(c, u, true);
+            finish(c, u, COMMITTED);
             return;
         }
-        if (r == CS_KAFKA_TOO_LARGE && !rejected && ++tries >= POISON_TRIES) {
-            c->p.make_reject(u, r);
-            rejected = true;
+        if (r == CS_KAFKA_TOO_LARGE && ++tries >= POISON_TRIES) {
+            finish(c, u, REFUSED);
+            return;
         }
         pause_after_failure(c, u->epoch);
     }
-    finish(c, u, false);
+    finish(c, u, DROPPED);
 }
 
 static void write_all(struct cs_checkpoint *c, struct cs_unit *batch)
@@ -706,7 +738,7 @@ static void write_all(struct cs_checkpoint *c, struct cs_unit *batch)
         enum cs_kafka_result r = write_batch(c, batch);
 
         if (r == CS_KAFKA_OK) {
-            finish(c, batch, true);
+            finish(c, batch, COMMITTED);
             return;
         }
         /* one unit that is refused must not take the others with it */
@@ -715,7 +747,7 @@ static void write_all(struct cs_checkpoint *c, struct cs_unit *batch)
             pause_after_failure(c, epoch);
     }
     if (!alone) {
-        finish(c, batch, false);
+        finish(c, batch, DROPPED);
         return;
     }
     while (batch != NULL) {
@@ -817,7 +849,7 @@ static void *run(void *arg)
             if (current)
                 write_all(c, batch);
             else
-                finish(c, batch, false);
+                finish(c, batch, DROPPED);
             pthread_mutex_lock(&c->lock);
             c->busy = false;
             pthread_cond_broadcast(&c->change);

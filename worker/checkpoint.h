@@ -5,7 +5,8 @@
  * in one transaction; while it commits, the next batch gathers (group commit).
  *
  * All functions are called by the loop thread. A unit is handed over by submit() and comes back exactly once by
- * next_done(), committed or dropped.
+ * next_done(): committed, refused (the broker will never take it, even alone), or dropped (its partition went, or
+ * may have gone, to another).
  */
 #ifndef CS_WORKER_CHECKPOINT_H
 #define CS_WORKER_CHECKPOINT_H
@@ -16,43 +17,7 @@
 
 #include "common/kafka_in.h"
 #include "common/metrics.h"
-
-/* A message to be written. Owns its strings; value is handed to Kafka without copying. */
-struct cs_outbound {
-    enum cs_topic topic;
-    char *key;
-    size_t key_len;
-    char *value; /* NULL: a tombstone */
-    size_t value_len;
-    const char *ce_type; /* static */
-    char ce_id[65];
-};
-
-enum cs_stage { /* order of writing where there are no transactions; a flush lies between */
-    CS_STAGE_CLAIM,    /* index entries without a version: whatever is in doubt later differs from them */
-    CS_STAGE_RECORDS,  /* records */
-    CS_STAGE_INDEX,    /* full index entries */
-    CS_STAGE_FEEDBACK, /* feedback and dead letters, last before the offset */
-    CS_STAGE_COUNT_
-};
-
-/* What a finished job leaves. */
-struct cs_unit {
-    int32_t partition;
-    int64_t offset;
-    uint64_t epoch; /* cs_checkpoint_epoch() when the message was taken */
-    char trace[37]; /* job id, for traceparent; "" if there is none */
-    struct cs_outbound *messages[CS_STAGE_COUNT_];
-    size_t n[CS_STAGE_COUNT_];
-    size_t bytes; /* of values */
-    void *user;   /* the owner's */
-    bool committed;     /* set when it comes back */
-    bool in_doubt_seen; /* its transaction's result was unknown once, and was looked up */
-    struct cs_unit *next; /* the checkpoint's */
-};
-void cs_outbound_clear(struct cs_outbound *m);
-/** Frees the unit and its messages; user is not touched. */
-void cs_unit_free(struct cs_unit *u);
+#include "worker/unit.h"
 
 struct cs_checkpoint;
 
@@ -62,11 +27,10 @@ struct cs_checkpoint_params {
     struct cs_log *log;
     struct cs_metrics *metrics;
     int wake_fd;                 /* an eventfd: written when a unit or an assignment is done */
-    int64_t session_timeout_ms;  /* without transactions nothing is produced with a membership older than this less a margin */
+    int64_t session_timeout_ms;  /* without transactions nothing is produced with a membership older than half of it */
+    int64_t transaction_timeout_ms;
     size_t batch_bytes;          /* 0: 8 MiB */
     size_t batch_units;          /* 0: 1,000 */
-    /* Turns a unit that the broker refuses for good into a rejection, in place. Called on the checkpoint thread. */
-    void (*make_reject)(struct cs_unit *u, enum cs_kafka_result why);
     bool test_hooks; /* CRMSYNC_TEST_CRASH_AT is honoured */
 };
 
@@ -76,7 +40,7 @@ void cs_checkpoint_free(struct cs_checkpoint *c);
 
 /** Taken. */
 void cs_checkpoint_submit(struct cs_checkpoint *c, struct cs_unit *u);
-/** A unit that is committed or dropped, the caller's again; NULL: none. */
+/** A unit that is committed, refused or dropped, the caller's again; NULL: none. */
 struct cs_unit *cs_checkpoint_next_done(struct cs_checkpoint *c);
 /** Units handed over and not back. */
 size_t cs_checkpoint_pending(struct cs_checkpoint *c);
@@ -86,8 +50,9 @@ size_t cs_checkpoint_pending_bytes(struct cs_checkpoint *c);
 /**
  * New partitions: their committed offsets and maps are read (that may wait for an orphan's transaction), then
  * cs_checkpoint_next_assigned() gives where to start. partitions are copied, group is taken.
+ * @return 0, -ENOMEM (nothing is looked up)
  */
-void cs_checkpoint_assign(struct cs_checkpoint *c, const int32_t *partitions, size_t n,
+int cs_checkpoint_assign(struct cs_checkpoint *c, const int32_t *partitions, size_t n,
                           struct cs_kafka_group *group);
 /** @return true once per assign: *ret (malloc'd, cs_kafka_offsets_free()) says where to start */
 bool cs_checkpoint_next_assigned(struct cs_checkpoint *c, struct cs_kafka_offset **ret, size_t *n);
@@ -101,6 +66,8 @@ uint64_t cs_checkpoint_epoch(struct cs_checkpoint *c);
 
 /** As cs_completion_deliver(); -ESTALE: not our partition. */
 int cs_checkpoint_deliver(struct cs_checkpoint *c, int32_t partition, int64_t offset);
+/** Does this job still have to be done? False if another has finished it or the partition is not ours. */
+bool cs_checkpoint_is_owed(struct cs_checkpoint *c, int32_t partition, int64_t offset);
 /** True while no new job must be taken because a completion map is nearly full. */
 bool cs_checkpoint_is_full(struct cs_checkpoint *c);
 /** CS_KAFKA_OK, or CS_KAFKA_FENCED: another process has our transactional id, and this one must end. */

@@ -247,11 +247,30 @@ bool cs_completion_is_finished(const struct cs_completion *c, int64_t offset)
 
 size_t cs_completion_map_bytes(const struct cs_completion *c)
 {
-    size_t runs = c->n_runs;
+    struct cs_buf map;
+    size_t n;
 
+    cs_buf_init(&map, 0);
+    (void)cs_completion_commit(c, &map); /* for its length only */
+    n = map.len;
+    cs_buf_clear(&map);
+    return n;
+}
+
+bool cs_completion_is_full(const struct cs_completion *c)
+{
+    /* a job that finishes adds one run at most: two numbers of up to eight digits each with a mark before them */
+    size_t growth = cs_completion_unfinished(c) * 18, runs = c->n_runs, bytes;
+
+    if (growth == 0)
+        return false; /* nothing under way would ever make it shorter: the next job is the one that does */
+    /* cheap first: nearly always there is hardly any run */
     for (size_t i = c->head; i < c->n; i++)
         runs += c->entries[i].finished && (i == c->head || !c->entries[i - 1].finished);
-    return 1 + runs * 8; /* gaps and lengths are small numbers: ";1f,3c" */
+    if (1 + runs * 18 + growth < CS_COMPLETION_MAP_FULL)
+        return false;
+    bytes = cs_completion_map_bytes(c);
+    return bytes >= CS_COMPLETION_MAP_FULL || bytes + growth > CS_COMPLETION_MAP_MAX;
 }
 
 size_t cs_completion_unfinished(const struct cs_completion *c)

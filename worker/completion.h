@@ -52,8 +52,14 @@ int64_t cs_completion_commit(const struct cs_completion *c, struct cs_buf *map);
 void cs_completion_settle(struct cs_completion *c);
 /** Is offset finished as far as this map knows? For looking up after a commit of unknown result. */
 bool cs_completion_is_finished(const struct cs_completion *c, int64_t offset);
-/** Bytes that the map would take now, at most a little more. */
+/** Bytes that the map would take now. */
 size_t cs_completion_map_bytes(const struct cs_completion *c);
+/**
+ * Must no new job be taken? True at CS_COMPLETION_MAP_FULL, and before the jobs that are under way could, finishing in
+ * the worst order, make the map longer than CS_COMPLETION_MAP_MAX: what did not fit would be done twice after a restart.
+ * False while none is under way, since only the next one can make the map shorter.
+ */
+bool cs_completion_is_full(const struct cs_completion *c);
 /** Delivered and not finished. */
 size_t cs_completion_unfinished(const struct cs_completion *c);
 

@@ -9,15 +9,20 @@ static const char *setting(void)
     return getenv("CRMSYNC_TEST_CRASH_AT");
 }
 
-void cs_test_hook(bool on, const char *point)
+bool cs_test_due(bool on, const char *point)
 {
     static long passed; /* one point is watched, and only the checkpoint thread passes points */
     const char *at = on ? setting() : NULL;
     size_t n = strlen(point);
 
     if (at == NULL || strncmp(at, point, n) != 0 || at[n] != ':')
-        return;
-    if (++passed >= strtol(at + n + 1, NULL, 10))
+        return false;
+    return ++passed >= strtol(at + n + 1, NULL, 10);
+}
+
+void cs_test_hook(bool on, const char *point)
+{
+    if (cs_test_due(on, point))
         _exit(137);
 }
 

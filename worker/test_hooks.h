@@ -10,6 +10,8 @@
 #include <stdbool.h>
 
 void cs_test_hook(bool on, const char *point);
+/** True the n-th time: the caller ends the process itself. */
+bool cs_test_due(bool on, const char *point);
 /** How long a commit may take: normal_ms, or what "commit_cut:<ms>" says. */
 int cs_test_commit_ms(bool on, int normal_ms);
 
