@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -22,6 +21,7 @@ os.environ.setdefault("CRMSYNC_BIN", str(Path(__file__).resolve().parents[3] / "
 
 from crmtest import DevBroker, Failure, GraphSim, Kafka, Site, Test, fold, tenant, wait_for  # noqa: E402
 from demo_feed import Feed  # noqa: E402
+from demo_graph import DemoGraph, oracle  # noqa: E402
 
 TENANT = "contoso"
 COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -44,8 +44,16 @@ def width():
 
 def bars(feed, graph, mailboxes, site):
     """One bar per mailbox until all of the truth is on the topic."""
-    wanted = {m: graph.expected(m) for m in mailboxes}
+    windows = {}
+
+    def known():
+        site.check()
+        windows.update(calendar_windows(site))
+        return set(mailboxes) <= set(windows)
+
     started = time.monotonic()
+    wait_for(known, 60, "the calendars' windows")
+    wanted = {m: graph.expected(m, windows[m]) for m in mailboxes}
     drawn = 0
     room = max(10, width() - 62)
     while True:
@@ -75,6 +83,17 @@ def bars(feed, graph, mailboxes, site):
                 print("\n".join(rows))
             raise Failure(f"the backfill was not complete after {BACKFILL_DEADLINE_S} s")
         feed.wait_change(0.3)
+
+
+def calendar_windows(site):
+    """{mailbox: (from, to)}, out of the producer's state: what window it has asked for."""
+    found = {}
+    for key, record in fold(site.broker.read(site.test.prefix + "state.v1")).items():
+        _, mailbox, stream = key.split("/", 2)
+        window = record.json().get("window") if stream == "cal:default" else None
+        if window:
+            found[mailbox] = (oracle.utc(window["from"]), oracle.utc(window["to"]))
+    return found
 
 
 def people(record):
@@ -133,8 +152,6 @@ def changes(feed, graph, mailboxes):
 
 
 def run(test, options):
-    from demo_graph import DemoGraph
-
     heading("Starting")
     if options.kafka:
         broker = Kafka.own(test)
@@ -145,12 +162,12 @@ def run(test, options):
     sim = GraphSim(test, "--seed", "20", "--mailboxes", "3", "--messages", "200", "--folders", "12", "--events", "27",
                    "--years", "2", "--domain", "contoso.example", "--tenant", "11111111-1111-1111-1111-111111111111",
                    "--client-id", "22222222-2222-2222-2222-222222222222", "--secret", "demo-secret")
-    graph = DemoGraph(sim, TENANT)
+    graph = DemoGraph(sim, TENANT, depth=None)
     mailboxes = graph.mailboxes
     print(f"  simulated Microsoft 365  {sim.base_url}   mailboxes: {', '.join(mailboxes)}")
     site = Site(test, broker, sim,
                 [tenant(TENANT, mailboxes, secrets=("demo-secret",), own_domains=["contoso.example"],
-                        backfill_days=800, calendar_past_days=180, calendar_future_days=365)],
+                        backfill_days="all", calendar_past_days=180, calendar_future_days=365)],
                 {"schedule.poll_min_ms": 1000, "schedule.poll_max_ms": 3000, "schedule.second_look_ms": 3000,
                  "kafka.properties": ["compression.codec=zstd"]})
     if options.kafka:
@@ -185,10 +202,10 @@ def run(test, options):
     prefix = test.prefix
     print(f"""  topics     kcat -b {broker.bootstrap.split(',')[0]} -t {prefix}records.v1 -C -e -f '%k %h\\n'
              others: {prefix}jobs.v1 feedback.v1 state.v1 status.v1 index.v1 dlq.v1
-  status     {site.test.dir and 'build/release/bin/crmsync-producer'} status -c {site.config}
+  status     build/release/bin/crmsync-producer status -c {site.config}
   metrics    {producer.admin_url}/metrics   {workers[0].admin_url}/metrics
   the truth  {sim.control_url}/mailboxes/{mailboxes[0]}/truth   (what the simulator holds)
-  changes    {sim.control_url}/counters""")
+  requests   {sim.control_url}/counters   (what the workers asked of it)""")
     if options.once:
         feed.check()
         codes = {d.name: d.stop() for d in daemons}

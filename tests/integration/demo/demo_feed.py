@@ -5,7 +5,8 @@ import time
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from crmtest import Failure, Record, partition_count, quiet, wait_for
+from crmkafka import _record
+from crmtest import Failure, partition_count, quiet, wait_for
 
 
 class Feed:
@@ -42,7 +43,7 @@ class Feed:
             if not self.broker.transactional and offset != next_offset.get(partition, 0):
                 self.error = f"the embedded broker dropped records of partition {partition} before they were read"
             next_offset[partition] = offset + 1
-            record = Record.of(message)
+            record = _record(message)
             with self.lock:
                 self.all.append(record)
                 self.latest[record.key] = record

@@ -63,10 +63,11 @@ class Bed:
         """What the folded topic and the truth disagree on, mail and calendar."""
         records = self.records()
         state = fold(records)
+        windows = self.window()
         wrong = []
         for truth in self.truths():
             wrong += oracle.compare_mail(state, truth, TENANT)
-            wrong += oracle.compare_calendar(state, truth, TENANT, self.window())
+            wrong += oracle.compare_calendar(state, truth, TENANT, windows.get(truth["mailbox"]))
         return wrong[:limit] + ([f"... {len(wrong)} in all"] if len(wrong) > limit else [])
 
     def window(self):

@@ -111,3 +111,62 @@ def doubles(records):
     """(job id, key) pairs that a committed reader sees more than once."""
     seen = collections.Counter((r.json()["job_id"], r.key) for r in records if r.value is not None)
     return [f"twice: {key} of job {job}" for (job, key), n in seen.items() if n > 1]
+
+
+# --- calendar -------------------------------------------------------------------------------------------
+
+
+def expected_calendar(truth, tenant, window):
+    """{key: facts} of the default calendar's events and series inside the window (from, to)."""
+    start, end = window
+    default = {c["id"] for c in truth["calendars"] if c["isDefaultCalendar"]}
+    prefix = f"{tenant}/{truth['mailbox']}"
+    want = {}
+
+    def inside(entry):
+        return utc(entry["startUtc"]) < end and utc(entry["endUtc"]) > start
+
+    for entry in truth["events"]:
+        if entry["calendarId"] not in default:
+            continue
+        if entry["type"] == "singleInstance":
+            if inside(entry):
+                want[f"{prefix}/event/{entry['id']}"] = {**entry, "subject": entry["event"]["subject"]}
+            continue
+        occurrences = [o for o in entry["occurrences"] if inside(o)]
+        if not occurrences:
+            continue
+        want[f"{prefix}/series/{entry['id']}"] = {**entry, "subject": entry["event"]["subject"]}
+        for one in occurrences:
+            original = utc(one["originalStartUtc"]).strftime("%Y%m%dT%H%M%SZ")
+            subject = (one.get("event") or entry["event"])["subject"]
+            want[f"{prefix}/event/{entry['id']}_{original}"] = {**one, "subject": subject, "series": entry["id"]}
+    return want
+
+
+def compare_calendar(state, truth, tenant, window):
+    """Sentences of what differs between the folded records and the truth, for one mailbox."""
+    if window is None:
+        return [f"no calendar window yet for {truth['mailbox']}"]
+    wrong = []
+    want = expected_calendar(truth, tenant, window)
+    prefixes = tuple(f"{tenant}/{truth['mailbox']}/{kind}/" for kind in ("event", "series"))
+    have = {key: record.json() for key, record in state.items()
+            if key.startswith(prefixes) and record.json()["change"] == "upserted"}
+    for key in want.keys() - have.keys():
+        what = "never published" if key not in state else f"last record is {state[key].json()['change']}"
+        wrong.append(f"lost: {key} ({what})")
+    for key in have.keys() - want.keys():
+        wrong.append(f"phantom: {key} (start {have[key]['start']['utc']}, job {have[key]['job_id']})")
+    for key in want.keys() & have.keys():
+        entry, value = want[key], have[key]
+        pairs = {"subject": (entry["subject"] or "", value["subject"] or "")}
+        if "/event/" in key:
+            pairs["start"] = (utc(entry["startUtc"]), utc(value["start"]["utc"]))
+            pairs["end"] = (utc(entry["endUtc"]), utc(value["end"]["utc"]))
+        if entry["type"] in ("singleInstance", "seriesMaster"):
+            pairs["version"] = (entry["changeKey"], value["version"]["change_key"])
+        for name, (a, b) in pairs.items():
+            if a != b:
+                wrong.append(f"differs: {key}: {name}: truth {a!r}, record {b!r}")
+    return wrong
