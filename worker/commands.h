@@ -1,0 +1,14 @@
+/* commands.h - the commands of the command line besides `run`; each has a file of its own.
+ *
+ * argv[0] is the verb. They print to stdout, errors to stderr, and return the exit code (sysexits.h).
+ */
+#ifndef CS_WORKER_COMMANDS_H
+#define CS_WORKER_COMMANDS_H
+
+#include "worker/cmd_normalize.h"
+
+int cs_cmd_check_config(int argc, char **argv);
+
+#define CS_DEFAULT_CONFIG "/etc/crmsync/crmsync.cfg"
+
+#endif

@@ -1,0 +1,201 @@
+/* main.c - arguments, signals, exit code; builds the objects, runs the loop, nothing else. */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "worker/commands.h"
+#include "worker/worker.h"
+
+#define STOP_S 3 /* closing that takes longer is cut short: nothing is lost by it */
+
+static int usage(FILE *to, int code)
+{
+    fputs("usage: crmsync-worker VERB [OPTIONS]\n\n"
+          "  run           take jobs, read mailboxes and calendars, publish records\n"
+          "  check-config  read the configuration, name what is wrong with it\n"
+          "  normalize     Graph JSON in, records out; no network, no Kafka\n\n"
+          "  VERB --help says more. --version prints the version.\n"
+          "  -c FILE is the configuration (" CS_DEFAULT_CONFIG ").\n",
+          to);
+    return code;
+}
+
+static int run_help(FILE *to, int code)
+{
+    fputs("usage: crmsync-worker run [-c FILE] [--print-config]\n\n"
+          "Runs in the foreground and logs to stderr. SIGTERM, SIGINT: take no more jobs, finish those in\n"
+          "hand, stop; a second one: stop at once. SIGHUP: read the tenants and the limits again.\n\n"
+          "  --print-config  print the settings in force, secrets hidden, and exit\n\n"
+          "Exit 0 after a signal; 64 usage; 70 failed; 75 a second signal dropped jobs (another worker\n"
+          "does them); 78 configuration, topics, or another process with the same instance_id.\n",
+          to);
+    return code;
+}
+
+static void on_alarm(int signal)
+{
+    static const char text[] = "crmsync-worker: closing took too long, cut short; nothing is lost\n";
+
+    (void)signal;
+    if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+        _exit(EX_SOFTWARE);
+    _exit(0);
+}
+
+/* Signals come through a descriptor; the threads of the libraries must not take them. */
+static int open_signals(void)
+{
+    struct sigaction alarm_action = {.sa_handler = on_alarm};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    if (sigaction(SIGALRM, &alarm_action, NULL) < 0 || sigaction(SIGPIPE, &ignore, NULL) < 0 ||
+        pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+        return -1;
+    return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+/* From here on a second SIGTERM or SIGINT ends the process at once. */
+static void unblock_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* cannot fail with a valid set */
+}
+
+/* Tests shift the wall clock, and only while Graph is a simulator on this machine. */
+static void shift_clock(const struct cs_worker_conf *conf)
+{
+    const char *offset = getenv("CRMSYNC_TEST_CLOCK_OFFSET_MS");
+
+    if (offset != NULL && cs_url_is_loopback(conf->common.graph_base_url))
+        cs_clock_set_utc_offset(strtoll(offset, NULL, 10));
+}
+
+static int print_config(const struct cs_worker_conf *conf)
+{
+    struct cs_setting *table = cs_worker_table();
+    struct cs_buf out;
+    int code = EX_OSERR;
+
+    cs_buf_init(&out, 0);
+    if (table != NULL) {
+        cs_conf_print(table, conf, &out);
+        if (cs_buf_failed(&out) == 0 && fwrite(out.data, 1, out.len, stdout) == out.len)
+            code = 0;
+    }
+    cs_buf_clear(&out);
+    free(table);
+    return code;
+}
+
+static int run_daemon(const char *path, struct cs_worker_conf *conf, struct cs_tenant_set *tenants)
+{
+    struct cs_worker_params params = {.config_path = path, .conf = conf, .tenants = tenants};
+    struct cs_worker *w = NULL;
+    struct cs_log *log = NULL;
+    struct cs_conf_error err;
+    int code = EX_OSERR, r;
+
+    params.signal_fd = open_signals();
+    if (params.signal_fd < 0 ||
+        cs_log_new("crmsync-worker", STDERR_FILENO, (enum cs_log_level)conf->common.log_level,
+                   (enum cs_log_format)conf->common.log_format, &log) < 0) {
+        fprintf(stderr, "crmsync-worker: cannot start: %s\n", strerror(errno));
+        goto out;
+    }
+    params.log = log;
+    cs_log_info(log, "worker.starting", CS_STR("version", CS_VERSION),
+                CS_STR("delivery", cs_delivery_names[conf->common.kafka_delivery]));
+    r = cs_worker_new(&params, &w, &err);
+    if (r < 0) {
+        cs_log_error(log, "config.refused", CS_STR("error", err.text));
+        code = r == -ENOMEM ? EX_OSERR : EX_CONFIG;
+        goto out;
+    }
+    code = cs_worker_run(w);
+    if (cs_worker_is_hurried(w))
+        _exit(code); /* the broker may not answer, and nothing is to be waited for */
+    alarm(STOP_S);
+    unblock_signals();
+    cs_worker_free(w);
+out:
+    cs_log_free(log);
+    if (params.signal_fd >= 0)
+        close(params.signal_fd);
+    return code;
+}
+
+static int cmd_run(int argc, char **argv)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"print-config", no_argument, NULL, 'p'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    const char *path = CS_DEFAULT_CONFIG;
+    struct cs_tenant_set *tenants = NULL;
+    struct cs_worker_conf conf;
+    struct cs_conf_error err;
+    int print = 0, o, code;
+
+    while ((o = getopt_long(argc, argv, "c:h", options, NULL)) != -1)
+        switch (o) {
+        case 'c': path = optarg; break;
+        case 'p': print = 1; break;
+        case 'h': return run_help(stdout, 0);
+        default: return run_help(stderr, EX_USAGE);
+        }
+    if (optind < argc)
+        return run_help(stderr, EX_USAGE);
+    if (cs_worker_conf_load(path, &conf, &tenants, &err) < 0) {
+        fprintf(stderr, "%s\n", err.text);
+        return EX_CONFIG;
+    }
+    shift_clock(&conf);
+    code = print ? print_config(&conf) : run_daemon(path, &conf, tenants);
+    cs_tenants_unref(tenants);
+    cs_worker_conf_clear(&conf);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *verb;
+        int (*fn)(int argc, char **argv);
+    } verbs[] = {
+        {"run", cmd_run},
+        {"check-config", cs_cmd_check_config},
+#ifdef CS_HAS_NORMALIZE
+        {"normalize", cs_cmd_normalize},
+#endif
+    };
+
+    if (argc < 2)
+        return usage(stderr, EX_USAGE);
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("crmsync-worker %s\n", CS_VERSION);
+        return 0;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return usage(stdout, 0);
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+        if (strcmp(argv[1], verbs[i].verb) == 0)
+            return verbs[i].fn(argc - 1, argv + 1);
+    fprintf(stderr, "crmsync-worker: no such verb: %s\n", argv[1]);
+    return usage(stderr, EX_USAGE);
+}
