@@ -5,14 +5,21 @@
 #include "calendar.h"
 #include "recur.h"
 
-#define CAL_NEVER_MS INT64_MIN /* 0001-01-01T00:00:00Z, a normal value here */
-#define CAL_NO_DAY   INT32_MIN
-#define CAL_ATTENDEES 500
-#define CAL_VERSIONS  32   /* of one event that are kept */
-#define CAL_EXCEPTIONS 1000 /* of one series; also cancelled occurrences */
+#define CAL_NEVER_MS    INT64_MIN /* 0001-01-01T00:00:00Z, a normal value here */
+#define CAL_NO_DAY      INT32_MIN
+#define CAL_ATTENDEES   500
+#define CAL_VERSIONS    32   /* of one event that are kept */
+#define CAL_EXCEPTIONS  1000 /* of one series; also cancelled occurrences */
 #define CAL_WINDOW_DAYS 1825
 
-enum cal_response { CAL_NONE, CAL_ORGANIZER, CAL_TENTATIVE, CAL_ACCEPTED, CAL_DECLINED, CAL_NOT_RESPONDED };
+enum cal_response {
+    CAL_NONE,
+    CAL_ORGANIZER,
+    CAL_TENTATIVE,
+    CAL_ACCEPTED,
+    CAL_DECLINED,
+    CAL_NOT_RESPONDED
+};
 enum cal_attendee_type { CAL_REQUIRED, CAL_OPTIONAL, CAL_RESOURCE };
 enum cal_sensitivity { CAL_NORMAL, CAL_PERSONAL, CAL_PRIVATE, CAL_CONFIDENTIAL };
 enum cal_show { CAL_FREE, CAL_SHOW_TENTATIVE, CAL_BUSY, CAL_OOF, CAL_ELSEWHERE, CAL_UNKNOWN };
@@ -25,8 +32,8 @@ struct cal_attendee {
     struct cal_person who;
     enum cal_attendee_type type;
     enum cal_response response;
-    int64_t response_ms;    /* CAL_NEVER_MS: never */
-    int64_t proposed_s; /* proposed new start, UTC; 0: none */
+    int64_t response_ms; /* CAL_NEVER_MS: never */
+    int64_t proposed_s;  /* proposed new start, UTC; 0: none */
 };
 
 /* What single events, masters and exceptions have alike. Strings are ours. */
@@ -35,7 +42,7 @@ struct cal_fields {
     char *html; /* NULL: generated from body_seed */
     bool html_is_text;
     uint64_t body_seed;
-    char *location; /* "" for none */
+    char *location;         /* "" for none */
     char *location_address; /* of a room; NULL: none */
     char **category;
     size_t n_categories;
@@ -44,7 +51,8 @@ struct cal_fields {
     enum cal_show show;
     bool is_cancelled, is_organizer, is_reminder, has_attachments, hide_attendees;
     bool is_online;
-    uint8_t online_kind; /* 0 Teams with join URL only, 1 Teams with dial-in, 2 Skype with onlineMeetingUrl */
+    uint8_t
+        online_kind; /* 0 Teams with join URL only, 1 Teams with dial-in, 2 Skype with onlineMeetingUrl */
     enum cal_response response; /* of the calendar's owner */
     int64_t response_ms;
     struct cal_person organizer;
@@ -71,7 +79,8 @@ struct cal_version {
     int zone, end_zone;
     bool custom_zone; /* shown as tzone://Microsoft/Custom */
     bool all_day;
-    int64_t start_s, end_s; /* wall clock of zone and end_zone; of a series: the first occurrence's */
+    int64_t start_s,
+        end_s; /* wall clock of zone and end_zone; of a series: the first occurrence's */
     struct cal_fields f;
     bool is_series;
     struct sim_recur recur;
@@ -104,7 +113,7 @@ struct cal_entry {
     uint64_t seq;
     int64_t at_ms, visible_ms;
     uint32_t event;
-    int32_t day; /* of an occurrence; CAL_NO_DAY */
+    int32_t day;    /* of an occurrence; CAL_NO_DAY */
     const char *op; /* static */
 };
 
@@ -124,8 +133,8 @@ struct sim_calendar {
 void cal_fields_clear(struct cal_fields *f);
 void cal_fields_copy(struct cal_fields *to, const struct cal_fields *from);
 void cal_set(char **where, const char *text); /* replaces; NULL: none */
-void cal_add_attendee(struct cal_fields *f, const char *name, const char *address, enum cal_attendee_type type,
-                      enum cal_response response, int64_t response_ms);
+void cal_add_attendee(struct cal_fields *f, const char *name, const char *address,
+                      enum cal_attendee_type type, enum cal_response response, int64_t response_ms);
 void cal_add_category(struct cal_fields *f, const char *name);
 
 /** A new event with one version that only has its defaults; not in the log yet. Ours until cal_commit(). */
@@ -149,7 +158,8 @@ const struct cal_version *cal_at(const struct sim_calendar *c, uint32_t event, s
 struct cal_exception *cal_find_exception(const struct cal_version *v, int32_t day); /* NULL: none */
 bool cal_is_cancelled_day(const struct cal_version *v, int32_t day);
 /** The exception of a day that the pattern has and that is not cancelled, made if there is none; NULL: no such day, or too many. */
-struct cal_exception *cal_need_exception(struct cal_version *v, int32_t day, uint64_t seq, int64_t now_ms);
+struct cal_exception *cal_need_exception(struct cal_version *v, int32_t day, uint64_t seq,
+                                         int64_t now_ms);
 bool cal_cancel_day(struct cal_version *v, int32_t day); /* false: no such day, or too many */
 void cal_drop_exceptions(struct cal_version *v);
 
@@ -170,12 +180,14 @@ struct cal_instances {
 
 void cal_instances_clear(struct cal_instances *list);
 /** Adds what overlaps [from_s, to_s) of one version; nothing if it is gone. In order of the original days. */
-void cal_collect(uint32_t event, const struct cal_version *v, int64_t from_s, int64_t to_s, struct cal_instances *out);
+void cal_collect(uint32_t event, const struct cal_version *v, int64_t from_s, int64_t to_s,
+                 struct cal_instances *out);
 bool cal_overlaps(uint32_t event, const struct cal_version *v, int64_t from_s, int64_t to_s);
 /** Overlap, with both ends open; what has no length counts by its start. */
 bool cal_is_inside(const struct cal_instance *i, int64_t from_s, int64_t to_s);
 /** The instance of a day whatever its time; false: no such day, or cancelled. */
-bool cal_instance_of(uint32_t event, const struct cal_version *v, int32_t day, struct cal_instance *ret);
+bool cal_instance_of(uint32_t event, const struct cal_version *v, int32_t day,
+                     struct cal_instance *ret);
 
 /* ---- cal_gen.c --------------------------------------------------------------------------------- */
 
@@ -184,21 +196,26 @@ void cal_generate(struct sim_mailbox *mb, unsigned n);
 /* ---- cal_json.c -------------------------------------------------------------------------------- */
 
 /* Properties, in the order in which they are written. */
-#define CAL_PROPS(X)                                                                                   \
-    X(CREATED, "createdDateTime") X(MODIFIED, "lastModifiedDateTime") X(CHANGE_KEY, "changeKey")       \
-    X(CATEGORIES, "categories") X(TRANSACTION, "transactionId") X(START_ZONE, "originalStartTimeZone") \
-    X(END_ZONE, "originalEndTimeZone") X(ICAL, "iCalUId") X(REMINDER, "reminderMinutesBeforeStart")    \
-    X(REMINDER_ON, "isReminderOn") X(ATTACHMENTS, "hasAttachments") X(SUBJECT, "subject")              \
-    X(PREVIEW, "bodyPreview") X(IMPORTANCE, "importance") X(SENSITIVITY, "sensitivity")                \
-    X(ALL_DAY, "isAllDay") X(CANCELLED, "isCancelled") X(IS_ORGANIZER, "isOrganizer")                  \
-    X(RESPONSE_REQUESTED, "responseRequested") X(MASTER, "seriesMasterId") X(SHOW_AS, "showAs")        \
-    X(TYPE, "type") X(WEB_LINK, "webLink") X(MEETING_URL, "onlineMeetingUrl")                          \
-    X(IS_ONLINE, "isOnlineMeeting") X(PROVIDER, "onlineMeetingProvider")                               \
-    X(PROPOSALS, "allowNewTimeProposals") X(DRAFT, "isDraft") X(HIDE, "hideAttendees")                 \
-    X(ORIGINAL_START, "originalStart") X(RESPONSE, "responseStatus") X(BODY, "body")                   \
-    X(START, "start") X(END, "end") X(LOCATION, "location") X(LOCATIONS, "locations")                  \
-    X(RECURRENCE, "recurrence") X(ATTENDEES, "attendees") X(ORGANIZER, "organizer")                    \
-    X(MEETING, "onlineMeeting") X(CANCELLED_OCCURRENCES, "cancelledOccurrences")
+#define CAL_PROPS(X)                                                                               \
+    X(CREATED, "createdDateTime")                                                                  \
+    X(MODIFIED, "lastModifiedDateTime") X(CHANGE_KEY, "changeKey") X(CATEGORIES, "categories") X(  \
+        TRANSACTION,                                                                               \
+        "transactionId") X(START_ZONE, "originalStartTimeZone") X(END_ZONE, "originalEndTimeZone") \
+        X(ICAL, "iCalUId") X(REMINDER, "reminderMinutesBeforeStart") X(                            \
+            REMINDER_ON, "isReminderOn") X(ATTACHMENTS, "hasAttachments") X(SUBJECT, "subject")    \
+            X(PREVIEW, "bodyPreview") X(IMPORTANCE, "importance") X(SENSITIVITY, "sensitivity") X( \
+                ALL_DAY, "isAllDay") X(CANCELLED, "isCancelled") X(IS_ORGANIZER, "isOrganizer")    \
+                X(RESPONSE_REQUESTED, "responseRequested") X(MASTER, "seriesMasterId")             \
+                    X(SHOW_AS, "showAs") X(TYPE, "type") X(WEB_LINK, "webLink") X(                 \
+                        MEETING_URL, "onlineMeetingUrl") X(IS_ONLINE, "isOnlineMeeting")           \
+                        X(PROVIDER, "onlineMeetingProvider") X(PROPOSALS, "allowNewTimeProposals") \
+                            X(DRAFT, "isDraft") X(HIDE, "hideAttendees")                           \
+                                X(ORIGINAL_START, "originalStart") X(RESPONSE, "responseStatus")   \
+                                    X(BODY, "body") X(START, "start") X(END, "end")                \
+                                        X(LOCATION, "location") X(LOCATIONS, "locations") X(       \
+                                            RECURRENCE, "recurrence") X(ATTENDEES, "attendees")    \
+                                            X(ORGANIZER, "organizer") X(MEETING, "onlineMeeting")  \
+                                                X(CANCELLED_OCCURRENCES, "cancelledOccurrences")
 
 enum cal_prop {
 #define X(id, name) CAL_P_##id,
@@ -215,8 +232,8 @@ enum cal_prop {
 struct cal_view {
     const struct sim_mailbox *mb;
     bool immutable, text_body;
-    int zone;               /* of start and end */
-    const char *zone_name;  /* as asked for */
+    int zone;              /* of start and end */
+    const char *zone_name; /* as asked for */
     uint64_t select;
     bool type_first; /* "@odata.type", as in delta */
     bool expand_exceptions;
@@ -224,18 +241,23 @@ struct cal_view {
 
 /** $select to bits; NULL: all. *unknown: a name that no event has. */
 uint64_t cal_select(const char *text, bool *unknown);
-void cal_format_id(const struct sim_mailbox *mb, uint32_t event, const struct cal_version *v, int32_t day, bool immutable, char out[SIM_ID_MAX]);
+void cal_format_id(const struct sim_mailbox *mb, uint32_t event, const struct cal_version *v,
+                   int32_t day, bool immutable, char out[SIM_ID_MAX]);
 /** An event's id, of either form. @return 0; -EINVAL: malformed; -ENOENT: no such item any more, or of another mailbox */
 int cal_parse_id(const struct sim_mailbox *mb, const char *text, uint32_t *event, int32_t *day);
-uint32_t cal_find_calendar(const struct sim_mailbox *mb, const char *id_or_name); /* UINT32_MAX: none */
+uint32_t cal_find_calendar(const struct sim_mailbox *mb,
+                           const char *id_or_name); /* UINT32_MAX: none */
 void cal_calendar_id(const struct sim_mailbox *mb, uint32_t calendar, char out[SIM_ID_MAX]);
 /** A master, or a single event. */
-void cal_write_event(const struct cal_view *view, uint32_t event, const struct cal_version *v, struct sim_jw *w);
+void cal_write_event(const struct cal_view *view, uint32_t event, const struct cal_version *v,
+                     struct sim_jw *w);
 /** An occurrence, an exception, or a single event. */
-void cal_write_instance(const struct cal_view *view, const struct cal_instance *i, struct sim_jw *w);
+void cal_write_instance(const struct cal_view *view, const struct cal_instance *i,
+                        struct sim_jw *w);
 /** What calendarView/delta tells of an occurrence. */
 void cal_write_stub(const struct cal_view *view, const struct cal_instance *i, struct sim_jw *w);
-void cal_write_body(const struct sim_mailbox *mb, const struct cal_fields *f, bool html, struct cs_buf *out);
+void cal_write_body(const struct sim_mailbox *mb, const struct cal_fields *f, bool html,
+                    struct cs_buf *out);
 const char *cal_type_name(const struct cal_version *v, const struct cal_exception *ex, int32_t day);
 extern const char *const cal_response_names[6];
 extern const char *const cal_sensitivity_names[4];
@@ -248,11 +270,16 @@ extern const char *const cal_attendee_names[3];
 /** Reads the zone preference; false: unknown zone, answered. */
 bool cal_view_init(struct cal_view *view, struct sim_request *req, struct sim_answer *ans);
 /** Reads startDateTime and endDateTime; false: absent, wrong or too far apart, answered. */
-bool cal_window(const struct sim_request *req, struct sim_answer *ans, int64_t *from_s, int64_t *to_s);
+bool cal_window(const struct sim_request *req, struct sim_answer *ans, int64_t *from_s,
+                int64_t *to_s);
 /** path: behind the base, for links. */
-void cal_delta(struct sim_request *req, struct sim_answer *ans, uint32_t calendar, const char *path);
-void cal_list_events(struct sim_request *req, struct sim_answer *ans, uint32_t calendar, const char *path);
-void cal_list_view(struct sim_request *req, struct sim_answer *ans, uint32_t calendar, const char *path);
-void cal_list_instances(struct sim_request *req, struct sim_answer *ans, uint32_t event, const char *path);
+void cal_delta(struct sim_request *req, struct sim_answer *ans, uint32_t calendar,
+               const char *path);
+void cal_list_events(struct sim_request *req, struct sim_answer *ans, uint32_t calendar,
+                     const char *path);
+void cal_list_view(struct sim_request *req, struct sim_answer *ans, uint32_t calendar,
+                   const char *path);
+void cal_list_instances(struct sim_request *req, struct sim_answer *ans, uint32_t event,
+                        const char *path);
 
 #endif

@@ -18,7 +18,7 @@
 
 struct token {
     int64_t from_s, to_s;
-    uint64_t log_at; /* next entry of the log */
+    uint64_t log_at;  /* next entry of the log */
     uint32_t walk_at; /* next event of the walk */
     uint32_t mailbox, calendar;
     uint32_t gen;
@@ -29,7 +29,8 @@ struct token {
     uint8_t was_empty;
 };
 
-static void write_link(const struct sim_request *req, const char *path, const struct token *t, struct sim_jw *w)
+static void write_link(const struct sim_request *req, const char *path, const struct token *t,
+                       struct sim_jw *w)
 {
     struct cs_buf url;
     cs_buf_init(&url, 0);
@@ -48,7 +49,8 @@ static size_t visible(const struct sim_calendar *c, int64_t now_ms, size_t from)
     return n;
 }
 
-static bool first_token(struct sim_request *req, struct sim_answer *ans, uint32_t calendar, struct token *t)
+static bool first_token(struct sim_request *req, struct sim_answer *ans, uint32_t calendar,
+                        struct token *t)
 {
     static const char *const refused[] = {"$select", "$expand", "$filter", "$orderby", "$search"};
     const struct sim_calendar *c = req->mb->calendar;
@@ -57,8 +59,10 @@ static bool first_token(struct sim_request *req, struct sim_answer *ans, uint32_
     memset(t, 0, sizeof(*t));
     for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
         if (sim_param(req, refused[i]) != NULL) {
-            sim_answer_error(ans, 400, "ErrorInvalidUrlQuery",
-                             "The following parameters are not supported with change tracking over the 'CalendarView' resource: '$orderby, $filter, $select, $expand, $search'.");
+            sim_answer_error(
+                ans, 400, "ErrorInvalidUrlQuery",
+                "The following parameters are not supported with change tracking over the "
+                "'CalendarView' resource: '$orderby, $filter, $select, $expand, $search'.");
             return false;
         }
     }
@@ -76,18 +80,22 @@ static bool first_token(struct sim_request *req, struct sim_answer *ans, uint32_
     return true;
 }
 
-static bool next_token(struct sim_request *req, struct sim_answer *ans, uint32_t calendar, const char *text, struct token *t)
+static bool next_token(struct sim_request *req, struct sim_answer *ans, uint32_t calendar,
+                       const char *text, struct token *t)
 {
-    static const char *const only_first[] = {"$select", "$filter", "$orderby", "$top", "$expand", "startDateTime", "endDateTime"};
+    static const char *const only_first[] = {"$select", "$filter",       "$orderby",   "$top",
+                                             "$expand", "startDateTime", "endDateTime"};
 
     for (size_t i = 0; i < sizeof(only_first) / sizeof(*only_first); i++) {
         if (sim_param(req, only_first[i]) != NULL) {
-            sim_answer_error(ans, 400, "BadRequest", "Query options cannot be combined with a delta token.");
+            sim_answer_error(ans, 400, "BadRequest",
+                             "Query options cannot be combined with a delta token.");
             return false;
         }
     }
-    if (sim_token_open(req->sim, text, t, sizeof(*t)) != (int)sizeof(*t) || t->what != 'V' || t->mailbox != req->mb->index ||
-        t->calendar != calendar || t->log_at > req->mb->calendar->n_log) {
+    if (sim_token_open(req->sim, text, t, sizeof(*t)) != (int)sizeof(*t) || t->what != 'V' ||
+        t->mailbox != req->mb->index || t->calendar != calendar ||
+        t->log_at > req->mb->calendar->n_log) {
         sim_answer_error(ans, 400, "SyncStateInvalid", "The sync state is invalid.");
         return false;
     }
@@ -96,7 +104,8 @@ static bool next_token(struct sim_request *req, struct sim_answer *ans, uint32_t
 
 /* ---- one unit: a single event or a series, with all that a client has to be told about it ------ */
 
-static size_t write_removed(const struct cal_view *view, uint32_t event, const struct cal_version *v, int32_t day, struct sim_jw *w)
+static size_t write_removed(const struct cal_view *view, uint32_t event,
+                            const struct cal_version *v, int32_t day, struct sim_jw *w)
 {
     char id[SIM_ID_MAX];
     cal_format_id(view->mb, event, v, day, view->immutable, id);
@@ -114,7 +123,8 @@ static bool in_calendar(const struct cal_version *v, const struct token *t)
     return v != NULL && !v->gone && v->calendar == t->calendar;
 }
 
-static size_t write_present(const struct cal_view *view, const struct token *t, uint32_t event, const struct cal_version *v, struct sim_jw *w)
+static size_t write_present(const struct cal_view *view, const struct token *t, uint32_t event,
+                            const struct cal_version *v, struct sim_jw *w)
 {
     struct cal_instances list = {0};
     /* the order inside a series is not promised: half of the masters come behind their occurrences */
@@ -139,8 +149,9 @@ static size_t write_present(const struct cal_view *view, const struct token *t, 
 
 /* Occurrences that the client may have and that are no longer in the window. One that was moved out of it
  * is always told; one that was cancelled, or whose pattern changed, only in the variant that is not silent. */
-static size_t write_lost(const struct cal_view *view, const struct token *t, uint32_t event, const struct cal_version *old,
-                         const struct cal_version *v, struct sim_jw *w)
+static size_t write_lost(const struct cal_view *view, const struct token *t, uint32_t event,
+                         const struct cal_version *old, const struct cal_version *v,
+                         struct sim_jw *w)
 {
     struct cal_instances had = {0};
     size_t n = 0;
@@ -160,7 +171,8 @@ static size_t write_lost(const struct cal_view *view, const struct token *t, uin
     return n;
 }
 
-static size_t write_walk(struct sim_request *req, const struct cal_view *view, struct token *t, size_t max, struct sim_jw *w)
+static size_t write_walk(struct sim_request *req, const struct cal_view *view, struct token *t,
+                         size_t max, struct sim_jw *w)
 {
     const struct sim_calendar *c = req->mb->calendar;
     size_t n = 0;
@@ -177,7 +189,8 @@ static size_t write_walk(struct sim_request *req, const struct cal_view *view, s
 }
 
 /* old: what a client has that was told everything up to the token. */
-static size_t write_change(struct sim_request *req, const struct cal_view *view, const struct token *t, uint32_t event, struct sim_jw *w)
+static size_t write_change(struct sim_request *req, const struct cal_view *view,
+                           const struct token *t, uint32_t event, struct sim_jw *w)
 {
     const struct sim_calendar *c = req->mb->calendar;
     const struct cal_version *old = cal_at(c, event, (size_t)t->log_at), *v = cal_now(c, event);
@@ -200,7 +213,8 @@ static size_t write_change(struct sim_request *req, const struct cal_view *view,
 }
 
 /* An event is written at its first entry that the page reaches; more of its entries say nothing new. */
-static size_t write_log(struct sim_request *req, const struct cal_view *view, struct token *t, size_t end, size_t max, struct sim_jw *w)
+static size_t write_log(struct sim_request *req, const struct cal_view *view, struct token *t,
+                        size_t end, size_t max, struct sim_jw *w)
 {
     const struct sim_calendar *c = req->mb->calendar;
     size_t begin = (size_t)t->log_at, n = 0;
@@ -240,22 +254,27 @@ void cal_delta(struct sim_request *req, struct sim_answer *ans, uint32_t calenda
     if (!cal_view_init(&view, req, ans))
         return;
     view.type_first = true;
-    if (text != NULL && *text != '\0' ? !next_token(req, ans, calendar, text, &t) : !first_token(req, ans, calendar, &t))
+    if (text != NULL && *text != '\0' ? !next_token(req, ans, calendar, text, &t)
+                                      : !first_token(req, ans, calendar, &t))
         return;
     /* below the floor versions are gone that a round would have to compare with */
-    uint32_t gen = t.log_at < c->log_floor && req->mb->calendar_gen.lowest > 0 ? req->mb->calendar_gen.lowest - 1 : t.gen;
+    uint32_t gen = t.log_at < c->log_floor && req->mb->calendar_gen.lowest > 0
+                       ? req->mb->calendar_gen.lowest - 1
+                       : t.gen;
     if (!sim_delta_alive(req, ans, &req->mb->calendar_gen, gen, path))
         return;
     t.gen = req->mb->calendar_gen.current;
 
-    size_t end = visible(c, sim_now_ms(req->sim), (size_t)t.log_at), at_start = (size_t)t.log_at, page = page_size(req), n = 0;
+    size_t end = visible(c, sim_now_ms(req->sim), (size_t)t.log_at), at_start = (size_t)t.log_at,
+           page = page_size(req), n = 0;
     sim_jw_init(&w, &ans->body, req->sim->v.quirks);
     sim_jw_open(&w, '{');
     cs_buf_addf(&ans->body, "\"@odata.context\":\"%s/$metadata#Collection(event)\"", req->base);
     w.comma = true;
     sim_jw_key(&w, "value");
     sim_jw_open(&w, '[');
-    if (!t.was_empty && (t.walking || end > at_start) && sim_rng_below(&req->rng, 100) < req->sim->v.empty_page) {
+    if (!t.was_empty && (t.walking || end > at_start) &&
+        sim_rng_below(&req->rng, 100) < req->sim->v.empty_page) {
         t.was_empty = 1; /* an empty page, and the next one is not */
     } else {
         t.was_empty = 0;
@@ -268,7 +287,8 @@ void cal_delta(struct sim_request *req, struct sim_answer *ans, uint32_t calenda
     sim_jw_close(&w, ']');
     bool was_delta = t.is_delta != 0;
     t.is_delta = !t.walking && t.log_at == end && !t.was_empty;
-    if (was_delta && t.is_delta && at_start == end && delta != NULL && sim_hash(req->mb->seed, t.log_at) % 100 < req->sim->v.same_link) {
+    if (was_delta && t.is_delta && at_start == end && delta != NULL &&
+        sim_hash(req->mb->seed, t.log_at) % 100 < req->sim->v.same_link) {
         struct cs_buf url; /* the same link again, byte for byte */
         cs_buf_init(&url, 0);
         cs_buf_addf(&url, "%s%s?$deltatoken=%s", req->base, path, delta);

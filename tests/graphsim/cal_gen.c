@@ -11,7 +11,14 @@
 
 #define DAY_S INT64_C(86400)
 
-static const char *const join_places[] = {"", "Microsoft Teams Meeting", "Kunde vor Ort, Köln", "Phone", "東京オフィス", "Café \"Zur Post\" & Co.", "", "https://conf.example/r/4711"};
+static const char *const join_places[] = {"",
+                                          "Microsoft Teams Meeting",
+                                          "Kunde vor Ort, Köln",
+                                          "Phone",
+                                          "東京オフィス",
+                                          "Café \"Zur Post\" & Co.",
+                                          "",
+                                          "https://conf.example/r/4711"};
 
 /* ---- parts ------------------------------------------------------------------------------------- */
 
@@ -25,7 +32,11 @@ static void set_subject(struct cal_fields *f, uint64_t seed)
 static enum cal_response any_response(struct sim_rng *rng)
 {
     uint64_t roll = sim_rng_below(rng, 100);
-    return roll < 55 ? CAL_ACCEPTED : roll < 65 ? CAL_TENTATIVE : roll < 75 ? CAL_DECLINED : roll < 92 ? CAL_NOT_RESPONDED : CAL_NONE;
+    return roll < 55   ? CAL_ACCEPTED
+           : roll < 65 ? CAL_TENTATIVE
+           : roll < 75 ? CAL_DECLINED
+           : roll < 92 ? CAL_NOT_RESPONDED
+                       : CAL_NONE;
 }
 
 /* What nobody answered has no time; nor, often, what an organizer's own copy says. */
@@ -36,10 +47,14 @@ static int64_t response_time(enum cal_response r, struct sim_rng *rng, int64_t c
     return created_ms + (int64_t)sim_rng_below(rng, 3 * 86400) * 1000;
 }
 
-static void add_people(struct sim_mailbox *mb, struct cal_fields *f, struct sim_rng *rng, int64_t created_ms)
+static void add_people(struct sim_mailbox *mb, struct cal_fields *f, struct sim_rng *rng,
+                       int64_t created_ms)
 {
     uint64_t roll = sim_rng_below(rng, 1000);
-    uint64_t n = roll < 250 ? 0 : roll < 850 ? 1 + sim_rng_below(rng, 4) : roll < 995 ? 5 + sim_rng_below(rng, 12) : 100 + sim_rng_below(rng, 200);
+    uint64_t n = roll < 250   ? 0
+                 : roll < 850 ? 1 + sim_rng_below(rng, 4)
+                 : roll < 995 ? 5 + sim_rng_below(rng, 12)
+                              : 100 + sim_rng_below(rng, 200);
     struct sim_person p;
 
     if (n == 0)
@@ -59,21 +74,26 @@ static void add_people(struct sim_mailbox *mb, struct cal_fields *f, struct sim_
     for (uint64_t i = 0; i < n; i++) {
         enum cal_response r = any_response(rng);
         sim_person_get(mb->sim->seed, mb->sim->domain, sim_person_pick(sim_rng_next(rng)), &p);
-        cal_add_attendee(f, p.name, p.address, sim_rng_below(rng, 5) == 0 ? CAL_OPTIONAL : CAL_REQUIRED, r, response_time(r, rng, created_ms));
+        cal_add_attendee(f, p.name, p.address,
+                         sim_rng_below(rng, 5) == 0 ? CAL_OPTIONAL : CAL_REQUIRED, r,
+                         response_time(r, rng, created_ms));
     }
     if (sim_rng_below(rng, 12) == 0) {
-        sim_person_get(mb->sim->seed, mb->sim->domain, SIM_PEOPLE_LIST + (uint32_t)sim_rng_below(rng, SIM_PEOPLE_LISTS), &p);
+        sim_person_get(mb->sim->seed, mb->sim->domain,
+                       SIM_PEOPLE_LIST + (uint32_t)sim_rng_below(rng, SIM_PEOPLE_LISTS), &p);
         cal_add_attendee(f, p.name, p.address, CAL_REQUIRED, CAL_NONE, CAL_NEVER_MS);
     }
     if (sim_rng_below(rng, 4) == 0) {
-        sim_person_get(mb->sim->seed, mb->sim->domain, SIM_PEOPLE_ROOM + (uint32_t)sim_rng_below(rng, SIM_PEOPLE_ROOMS), &p);
+        sim_person_get(mb->sim->seed, mb->sim->domain,
+                       SIM_PEOPLE_ROOM + (uint32_t)sim_rng_below(rng, SIM_PEOPLE_ROOMS), &p);
         cal_add_attendee(f, p.name, p.address, CAL_RESOURCE, CAL_ACCEPTED, CAL_NEVER_MS);
         cal_set(&f->location, p.name);
         cal_set(&f->location_address, p.address);
     }
 }
 
-static void make_fields(struct sim_mailbox *mb, struct cal_fields *f, struct sim_rng *rng, int64_t created_ms)
+static void make_fields(struct sim_mailbox *mb, struct cal_fields *f, struct sim_rng *rng,
+                        int64_t created_ms)
 {
     uint64_t roll;
 
@@ -81,12 +101,19 @@ static void make_fields(struct sim_mailbox *mb, struct cal_fields *f, struct sim
     cal_set(&f->location, join_places[sim_rng_below(rng, 8)]);
     add_people(mb, f, rng, created_ms);
     roll = sim_rng_below(rng, 100);
-    f->sensitivity = roll < 86 ? CAL_NORMAL : roll < 94 ? CAL_PRIVATE : roll < 97 ? CAL_PERSONAL : CAL_CONFIDENTIAL;
+    f->sensitivity = roll < 86   ? CAL_NORMAL
+                     : roll < 94 ? CAL_PRIVATE
+                     : roll < 97 ? CAL_PERSONAL
+                                 : CAL_CONFIDENTIAL;
     roll = sim_rng_below(rng, 100);
     f->importance = roll < 6 ? 2 : roll < 8 ? 0 : 1;
     if (f->n_attendees == 0) {
         roll = sim_rng_below(rng, 20);
-        f->show = roll == 0 ? CAL_FREE : roll == 1 ? CAL_OOF : roll == 2 ? CAL_ELSEWHERE : roll == 3 ? CAL_SHOW_TENTATIVE : CAL_BUSY;
+        f->show = roll == 0   ? CAL_FREE
+                  : roll == 1 ? CAL_OOF
+                  : roll == 2 ? CAL_ELSEWHERE
+                  : roll == 3 ? CAL_SHOW_TENTATIVE
+                              : CAL_BUSY;
     }
     f->is_reminder = sim_rng_below(rng, 10) != 0;
     f->has_attachments = sim_rng_below(rng, 12) == 0;
@@ -96,7 +123,8 @@ static void make_fields(struct sim_mailbox *mb, struct cal_fields *f, struct sim
         roll = sim_rng_below(rng, 20);
         f->online_kind = roll == 0 ? 2 : roll < 5 ? 1 : 0;
         if (f->location_address == NULL)
-            cal_set(&f->location, f->online_kind == 2 ? "Skype Meeting" : "Microsoft Teams Meeting");
+            cal_set(&f->location,
+                    f->online_kind == 2 ? "Skype Meeting" : "Microsoft Teams Meeting");
     }
     if (sim_rng_below(rng, 10) == 0)
         cal_add_category(f, sim_content_category((unsigned)sim_rng_below(rng, 8)));
@@ -116,7 +144,8 @@ static void cancel_fields(struct cal_fields *f)
     f->is_cancelled = true;
     f->show = CAL_FREE;
     f->is_reminder = false;
-    snprintf(text, sizeof(text), "%s%.480s", sim_hash(f->body_seed, 61) % 3 == 0 ? "Abgesagt: " : "Canceled: ", f->subject);
+    snprintf(text, sizeof(text), "%s%.480s",
+             sim_hash(f->body_seed, 61) % 3 == 0 ? "Abgesagt: " : "Canceled: ", f->subject);
     cal_set(&f->subject, text);
 }
 
@@ -184,7 +213,8 @@ static void fix_start(struct sim_recur *r)
         r->start_day = day;
 }
 
-static void make_pattern(struct sim_recur *r, struct sim_rng *rng, enum sim_pattern pattern, int32_t day)
+static void make_pattern(struct sim_recur *r, struct sim_rng *rng, enum sim_pattern pattern,
+                         int32_t day)
 {
     static const unsigned sets[] = {0x02, 0x04, 0x08, 0x10, 0x20, 0x0A, 0x14, 0x3E, 0x41, 0x2A};
     uint64_t roll;
@@ -210,7 +240,10 @@ static void make_pattern(struct sim_recur *r, struct sim_rng *rng, enum sim_patt
     case SIM_RELATIVE_YEARLY:
     case SIM_RELATIVE_MONTHLY:
         roll = sim_rng_below(rng, 10);
-        r->week_days = roll == 0 ? 0x3E : roll == 1 ? 0x41 : roll == 2 ? 0x7F : 1u << (1 + sim_rng_below(rng, 5));
+        r->week_days = roll == 0   ? 0x3E
+                       : roll == 1 ? 0x41
+                       : roll == 2 ? 0x7F
+                                   : 1u << (1 + sim_rng_below(rng, 5));
         r->index = (int)sim_rng_below(rng, 5);
         r->month = m;
         break;
@@ -277,7 +310,8 @@ static int32_t pick_day(const struct cal_version *v, struct sim_rng *rng, int32_
     return CAL_NO_DAY;
 }
 
-static void make_series(struct cal_version *v, struct sim_rng *rng, enum sim_pattern pattern, int32_t day, int32_t today)
+static void make_series(struct cal_version *v, struct sim_rng *rng, enum sim_pattern pattern,
+                        int32_t day, int32_t today)
 {
     v->is_series = true;
     make_pattern(&v->recur, rng, pattern, day);
@@ -313,7 +347,8 @@ static void make_series(struct cal_version *v, struct sim_rng *rng, enum sim_pat
 /* ---- events ------------------------------------------------------------------------------------ */
 
 /* A draft with everything in it. pattern -1: a single event. */
-static uint32_t invent(struct sim_mailbox *mb, struct sim_rng *rng, int pattern, int32_t day, int32_t today, int64_t created_ms)
+static uint32_t invent(struct sim_mailbox *mb, struct sim_rng *rng, int pattern, int32_t day,
+                       int32_t today, int64_t created_ms)
 {
     struct sim_calendar *c = mb->calendar;
     uint32_t event;
@@ -349,13 +384,16 @@ void cal_generate(struct sim_mailbox *mb, unsigned n)
         int pattern = i % 3 == 1 ? (int)(i / 3 % 6) : -1;
         int32_t day;
         if (pattern < 0) /* half in the quarter year around now */
-            day = sim_rng_below(&rng, 2) == 0 ? today - 45 + (int32_t)sim_rng_below(&rng, 91)
-                                             : today - back + (int32_t)sim_rng_below(&rng, (uint64_t)back + 300);
+            day = sim_rng_below(&rng, 2) == 0
+                      ? today - 45 + (int32_t)sim_rng_below(&rng, 91)
+                      : today - back + (int32_t)sim_rng_below(&rng, (uint64_t)back + 300);
         else
-            day = today - (int32_t)sim_rng_below(&rng, (uint64_t)(back > 300 ? 300 : back) + 1) + (int32_t)sim_rng_below(&rng, 60);
+            day = today - (int32_t)sim_rng_below(&rng, (uint64_t)(back > 300 ? 300 : back) + 1) +
+                  (int32_t)sim_rng_below(&rng, 60);
         if (day < 0)
             day = 0;
-        int64_t created_ms = ((int64_t)day * DAY_S - (int64_t)sim_rng_below(&rng, 40 * 86400)) * 1000;
+        int64_t created_ms =
+            ((int64_t)day * DAY_S - (int64_t)sim_rng_below(&rng, 40 * 86400)) * 1000;
         if (created_ms > now_ms - 60000)
             created_ms = now_ms - 60000 - (int64_t)sim_rng_below(&rng, 5 * 86400) * 1000;
         uint32_t event = invent(mb, &rng, pattern, day, today, created_ms);
@@ -414,19 +452,22 @@ static const char *mutate_time(struct sim_mailbox *mb, struct sim_rng *rng, uint
     return "move";
 }
 
-static const char *mutate_pattern(struct sim_mailbox *mb, struct sim_rng *rng, uint32_t event, int32_t today)
+static const char *mutate_pattern(struct sim_mailbox *mb, struct sim_rng *rng, uint32_t event,
+                                  int32_t today)
 {
     struct cal_version *v = cal_draft(mb, event);
     int64_t of_day = v->start_s - sim_day_of_s(v->start_s) * DAY_S, len = v->end_s - v->start_s;
     cal_drop_exceptions(v);
-    make_pattern(&v->recur, rng, (enum sim_pattern)sim_rng_below(rng, 6), today - 30 + (int32_t)sim_rng_below(rng, 60));
+    make_pattern(&v->recur, rng, (enum sim_pattern)sim_rng_below(rng, 6),
+                 today - 30 + (int32_t)sim_rng_below(rng, 60));
     v->start_s = v->recur.start_day * DAY_S + of_day;
     v->end_s = v->start_s + len;
     cal_commit(mb, event, CAL_NO_DAY, "pattern");
     return "pattern";
 }
 
-static const char *mutate_occurrence(struct sim_mailbox *mb, struct sim_rng *rng, uint32_t event, int32_t today)
+static const char *mutate_occurrence(struct sim_mailbox *mb, struct sim_rng *rng, uint32_t event,
+                                     int32_t today)
 {
     struct cal_version *v = cal_draft(mb, event);
     int32_t day = pick_day(v, rng, today);
@@ -440,7 +481,8 @@ static const char *mutate_occurrence(struct sim_mailbox *mb, struct sim_rng *rng
     return "occurrence_change";
 }
 
-static const char *mutate_cancel_occurrence(struct sim_mailbox *mb, struct sim_rng *rng, uint32_t event, int32_t today)
+static const char *mutate_cancel_occurrence(struct sim_mailbox *mb, struct sim_rng *rng,
+                                            uint32_t event, int32_t today)
 {
     struct cal_version *v = cal_draft(mb, event);
     int32_t day = pick_day(v, rng, today);

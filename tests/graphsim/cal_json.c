@@ -11,9 +11,11 @@
 #include "request.h"
 #include "tz.h"
 
-const char *const cal_response_names[6] = {"none", "organizer", "tentativelyAccepted", "accepted", "declined", "notResponded"};
+const char *const cal_response_names[6] = {"none",     "organizer", "tentativelyAccepted",
+                                           "accepted", "declined",  "notResponded"};
 const char *const cal_sensitivity_names[4] = {"normal", "personal", "private", "confidential"};
-const char *const cal_show_names[6] = {"free", "tentative", "busy", "oof", "workingElsewhere", "unknown"};
+const char *const cal_show_names[6] = {"free", "tentative",        "busy",
+                                       "oof",  "workingElsewhere", "unknown"};
 const char *const cal_importance_names[3] = {"low", "normal", "high"};
 const char *const cal_attendee_names[3] = {"required", "optional", "resource"};
 
@@ -35,7 +37,8 @@ uint64_t cal_select(const char *text, bool *unknown)
         text += strspn(text, " ");
         size_t n = strcspn(text, ", ");
         size_t p = 0;
-        while (p < CAL_P_N && (strlen(prop_names[p]) != n || strncasecmp(prop_names[p], text, n) != 0))
+        while (p < CAL_P_N &&
+               (strlen(prop_names[p]) != n || strncasecmp(prop_names[p], text, n) != 0))
             p++;
         if (p < CAL_P_N)
             bits |= CAL_BIT(p);
@@ -50,10 +53,11 @@ uint64_t cal_select(const char *text, bool *unknown)
 
 /* ---- ids --------------------------------------------------------------------------------------- */
 
-#define MOVES_SHIFT 24 /* the number's upper part: how often it changed its calendar, only in ids that are not immutable */
+#define MOVES_SHIFT \
+    24 /* the number's upper part: how often it changed its calendar, only in ids that are not immutable */
 
-void cal_format_id(const struct sim_mailbox *mb, uint32_t event, const struct cal_version *v, int32_t day, bool immutable,
-                   char out[SIM_ID_MAX])
+void cal_format_id(const struct sim_mailbox *mb, uint32_t event, const struct cal_version *v,
+                   int32_t day, bool immutable, char out[SIM_ID_MAX])
 {
     struct sim_id id = {.kind = SIM_ID_EVENT, .immutable = immutable, .num = event};
     if (!immutable)
@@ -96,7 +100,8 @@ uint32_t cal_find_calendar(const struct sim_mailbox *mb, const char *id_or_name)
         if (strcmp(mb->calendar->calendar[i].name, id_or_name) == 0)
             return i;
     }
-    if (sim_id_parse(mb, id_or_name, &id) == 0 && id.kind == SIM_ID_CALENDAR && id.num < CAL_CALENDARS)
+    if (sim_id_parse(mb, id_or_name, &id) == 0 && id.kind == SIM_ID_CALENDAR &&
+        id.num < CAL_CALENDARS)
         return (uint32_t)id.num;
     return UINT32_MAX;
 }
@@ -113,8 +118,11 @@ static void format_ical(const struct cal_event *e, int32_t day, char out[128])
         sim_day_split(day, &y, &m, &d);
     for (int i = 0; i < 8; i++)
         snprintf(time_text + 2 * i, 3, "%02X", (unsigned)(filetime >> (8 * i)) & 0xff);
-    snprintf(out, 128, "040000008200E00074C5B7101A82E008%04X%02X%02X%s0000000000000000100000" "00%016llX%016llX", (unsigned)y,
-             (unsigned)m, (unsigned)d, time_text, (unsigned long long)a, (unsigned long long)b);
+    snprintf(out, 128,
+             "040000008200E00074C5B7101A82E008%04X%02X%02X%s0000000000000000100000"
+             "00%016llX%016llX",
+             (unsigned)y, (unsigned)m, (unsigned)d, time_text, (unsigned long long)a,
+             (unsigned long long)b);
 }
 
 /* ---- parts ------------------------------------------------------------------------------------- */
@@ -127,7 +135,8 @@ static void write_time_or_never(struct sim_jw *w, const char *key, int64_t utc_m
         sim_jw_ktime(w, key, utc_ms);
 }
 
-static void write_dttz(struct sim_jw *w, const char *key, int64_t utc_s, const struct cal_view *view)
+static void write_dttz(struct sim_jw *w, const char *key, int64_t utc_s,
+                       const struct cal_view *view)
 {
     char text[40];
     sim_time_format(text, sim_tz_local_s(view->zone, utc_s), ".0000000", "");
@@ -147,7 +156,8 @@ static void write_address(struct sim_jw *w, const struct cal_person *p)
     sim_jw_close(w, '}');
 }
 
-static void write_status(struct sim_jw *w, const char *key, enum cal_response response, int64_t at_ms)
+static void write_status(struct sim_jw *w, const char *key, enum cal_response response,
+                         int64_t at_ms)
 {
     sim_jw_key(w, key);
     sim_jw_open(w, '{');
@@ -156,7 +166,8 @@ static void write_status(struct sim_jw *w, const char *key, enum cal_response re
     sim_jw_close(w, '}');
 }
 
-static void write_attendees(const struct cal_view *view, const struct cal_fields *f, int64_t length_s, struct sim_jw *w)
+static void write_attendees(const struct cal_view *view, const struct cal_fields *f,
+                            int64_t length_s, struct sim_jw *w)
 {
     sim_jw_key(w, "attendees");
     sim_jw_open(w, '[');
@@ -253,12 +264,15 @@ static void write_recurrence(const struct cal_version *v, struct sim_jw *w)
 static void join_url(const struct cal_event *e, const struct cal_fields *f, char out[256])
 {
     if (f->online_kind == 2)
-        snprintf(out, 256, "https://meet.lync.example/contoso/%08llx", (unsigned long long)(sim_hash(e->seed, 41) & 0xffffffff));
+        snprintf(out, 256, "https://meet.lync.example/contoso/%08llx",
+                 (unsigned long long)(sim_hash(e->seed, 41) & 0xffffffff));
     else
-        snprintf(out, 256,
-                 "https://teams.microsoft.com/l/meetup-join/19%%3ameeting_%016llx%016llx%%40thread.v2/0?context=%%7b%%22Tid%%22%%3a%%22%08llx%%22%%7d",
-                 (unsigned long long)sim_hash(e->seed, 42), (unsigned long long)sim_hash(e->seed, 43),
-                 (unsigned long long)(sim_hash(e->seed, 44) & 0xffffffff));
+        snprintf(
+            out, 256,
+            "https://teams.microsoft.com/l/meetup-join/19%%3ameeting_%016llx%016llx%%40thread.v2/"
+            "0?context=%%7b%%22Tid%%22%%3a%%22%08llx%%22%%7d",
+            (unsigned long long)sim_hash(e->seed, 42), (unsigned long long)sim_hash(e->seed, 43),
+            (unsigned long long)(sim_hash(e->seed, 44) & 0xffffffff));
 }
 
 static void write_meeting(const struct cal_event *e, const struct cal_fields *f, struct sim_jw *w)
@@ -274,19 +288,23 @@ static void write_meeting(const struct cal_event *e, const struct cal_fields *f,
     sim_jw_open(w, '{');
     sim_jw_kstr(w, "joinUrl", url);
     if (f->online_kind == 1) {
-        snprintf(number, sizeof(number), "%09llu", (unsigned long long)(sim_hash(e->seed, 45) % 1000000000));
+        snprintf(number, sizeof(number), "%09llu",
+                 (unsigned long long)(sim_hash(e->seed, 45) % 1000000000));
         sim_jw_kstr(w, "conferenceId", number);
         sim_jw_kstr(w, "tollNumber", "+49 69 555 0100");
         sim_jw_key(w, "tollFreeNumbers");
         sim_jw_raw(w, "[\"+49 800 555 0100\"]");
         sim_jw_kstr(w, "quickDial", "+496955501001,,1");
         sim_jw_key(w, "phones");
-        sim_jw_raw(w, "[{\"number\":\"+49 69 555 0100\",\"type\":\"business\",\"language\":\"de-DE\",\"region\":\"Hessen\"}]");
+        sim_jw_raw(w,
+                   "[{\"number\":\"+49 69 555 "
+                   "0100\",\"type\":\"business\",\"language\":\"de-DE\",\"region\":\"Hessen\"}]");
     }
     sim_jw_close(w, '}');
 }
 
-static void content_of(const struct sim_mailbox *mb, const struct cal_fields *f, struct sim_content *c)
+static void content_of(const struct sim_mailbox *mb, const struct cal_fields *f,
+                       struct sim_content *c)
 {
     *c = (struct sim_content){
         .thread = f->body_seed,
@@ -310,7 +328,8 @@ static void strip(const char *html, struct cs_buf *out)
     }
 }
 
-void cal_write_body(const struct sim_mailbox *mb, const struct cal_fields *f, bool html, struct cs_buf *out)
+void cal_write_body(const struct sim_mailbox *mb, const struct cal_fields *f, bool html,
+                    struct cs_buf *out)
 {
     struct sim_content c;
     if (f->html != NULL) {
@@ -324,7 +343,8 @@ void cal_write_body(const struct sim_mailbox *mb, const struct cal_fields *f, bo
     sim_content_body(&c, html, false, out);
 }
 
-static void write_preview(const struct sim_mailbox *mb, const struct cal_fields *f, struct sim_jw *w)
+static void write_preview(const struct sim_mailbox *mb, const struct cal_fields *f,
+                          struct sim_jw *w)
 {
     struct cs_buf text;
     size_t at = 0;
@@ -348,7 +368,8 @@ static void write_preview(const struct sim_mailbox *mb, const struct cal_fields 
     cs_buf_clear(&text);
 }
 
-static void write_body_member(const struct cal_view *view, const struct cal_fields *f, struct sim_jw *w)
+static void write_body_member(const struct cal_view *view, const struct cal_fields *f,
+                              struct sim_jw *w)
 {
     struct cs_buf text;
     bool html = !view->text_body && !f->html_is_text;
@@ -380,7 +401,8 @@ static void write_etag(struct sim_jw *w, const char *change_key)
     sim_jw_kstr(w, "@odata.etag", text);
 }
 
-static void write_cancelled_days(const struct cal_view *view, const struct cal_instance *i, struct sim_jw *w)
+static void write_cancelled_days(const struct cal_view *view, const struct cal_instance *i,
+                                 struct sim_jw *w)
 {
     char text[SIM_ID_MAX + 64], id[SIM_ID_MAX], day[40];
     cal_format_id(view->mb, i->event, i->v, CAL_NO_DAY, view->immutable, id);
@@ -395,7 +417,8 @@ static void write_cancelled_days(const struct cal_view *view, const struct cal_i
     sim_jw_close(w, ']');
 }
 
-static void write_exceptions(const struct cal_view *view, uint32_t event, const struct cal_version *v, struct sim_jw *w)
+static void write_exceptions(const struct cal_view *view, uint32_t event,
+                             const struct cal_version *v, struct sim_jw *w)
 {
     struct cal_view inner = *view;
     inner.expand_exceptions = false;
@@ -445,9 +468,11 @@ void cal_write_instance(const struct cal_view *view, const struct cal_instance *
         sim_jw_kstr(w, "transactionId", e->has_transaction ? guid : NULL);
     }
     if (HAS(START_ZONE))
-        sim_jw_kstr(w, "originalStartTimeZone", v->custom_zone ? CUSTOM_ZONE : sim_tz_windows(v->zone));
+        sim_jw_kstr(w, "originalStartTimeZone",
+                    v->custom_zone ? CUSTOM_ZONE : sim_tz_windows(v->zone));
     if (HAS(END_ZONE))
-        sim_jw_kstr(w, "originalEndTimeZone", v->custom_zone ? CUSTOM_ZONE : sim_tz_windows(v->end_zone));
+        sim_jw_kstr(w, "originalEndTimeZone",
+                    v->custom_zone ? CUSTOM_ZONE : sim_tz_windows(v->end_zone));
     if (HAS(ICAL)) {
         if (e->ical != NULL && i->day != CAL_NO_DAY)
             snprintf(text, sizeof(text), "%.200s-%d", e->ical, i->day);
@@ -507,7 +532,10 @@ void cal_write_instance(const struct cal_view *view, const struct cal_instance *
     if (HAS(IS_ONLINE))
         sim_jw_kbool(w, "isOnlineMeeting", f->is_online);
     if (HAS(PROVIDER))
-        sim_jw_kstr(w, "onlineMeetingProvider", !f->is_online ? "unknown" : f->online_kind == 2 ? "skypeForBusiness" : "teamsForBusiness");
+        sim_jw_kstr(w, "onlineMeetingProvider",
+                    !f->is_online         ? "unknown"
+                    : f->online_kind == 2 ? "skypeForBusiness"
+                                          : "teamsForBusiness");
     if (HAS(PROPOSALS))
         sim_jw_kbool(w, "allowNewTimeProposals", true);
     if (HAS(DRAFT))
@@ -564,7 +592,8 @@ void cal_write_instance(const struct cal_view *view, const struct cal_instance *
 #undef HAS
 }
 
-void cal_write_event(const struct cal_view *view, uint32_t event, const struct cal_version *v, struct sim_jw *w)
+void cal_write_event(const struct cal_view *view, uint32_t event, const struct cal_version *v,
+                     struct sim_jw *w)
 {
     struct cal_instance i = {
         .event = event,

@@ -25,7 +25,8 @@ bool cal_view_init(struct cal_view *view, struct sim_request *req, struct sim_an
         .select = CAL_ALL,
     };
     if (zone < 0) {
-        sim_answer_error(ans, 400, "ErrorInvalidTimeZone", "The time zone of Prefer: outlook.timezone is not known.");
+        sim_answer_error(ans, 400, "ErrorInvalidTimeZone",
+                         "The time zone of Prefer: outlook.timezone is not known.");
         return false;
     }
     if (req->timezone != NULL) {
@@ -38,15 +39,19 @@ bool cal_view_init(struct cal_view *view, struct sim_request *req, struct sim_an
     return true;
 }
 
-bool cal_window(const struct sim_request *req, struct sim_answer *ans, int64_t *from_s, int64_t *to_s)
+bool cal_window(const struct sim_request *req, struct sim_answer *ans, int64_t *from_s,
+                int64_t *to_s)
 {
     const char *from = sim_param(req, "startDateTime"), *to = sim_param(req, "endDateTime");
     if (from == NULL || to == NULL) {
-        sim_answer_error(ans, 400, "ErrorInvalidParameter", "This request requires a time window specified by the query string parameters StartDateTime and EndDateTime.");
+        sim_answer_error(ans, 400, "ErrorInvalidParameter",
+                         "This request requires a time window specified by the query string "
+                         "parameters StartDateTime and EndDateTime.");
         return false;
     }
     if (sim_time_parse(from, from_s) < 0 || sim_time_parse(to, to_s) < 0) {
-        sim_answer_error(ans, 400, "ErrorInvalidParameter", "The value of StartDateTime or EndDateTime is invalid.");
+        sim_answer_error(ans, 400, "ErrorInvalidParameter",
+                         "The value of StartDateTime or EndDateTime is invalid.");
         return false;
     }
     if (*from_s > *to_s) {
@@ -54,7 +59,8 @@ bool cal_window(const struct sim_request *req, struct sim_answer *ans, int64_t *
         return false;
     }
     if (*to_s - *from_s > (int64_t)CAL_WINDOW_DAYS * 86400) {
-        sim_answer_error(ans, 400, "ErrorCalendarViewRangeTooBig", "The requested time duration specified for calendar view is too long.");
+        sim_answer_error(ans, 400, "ErrorCalendarViewRangeTooBig",
+                         "The requested time duration specified for calendar view is too long.");
         return false;
     }
     return true;
@@ -111,7 +117,8 @@ static const char *word(const char *p, char *out, size_t size)
 
 static const char *parse_condition(const char *p, struct condition *c)
 {
-    static const char *const names[] = {"start/dateTime", "end/dateTime", "type", "iCalUId", "subject", "isCancelled"};
+    static const char *const names[] = {"start/dateTime", "end/dateTime", "type",
+                                        "iCalUId",        "subject",      "isCancelled"};
     char name[32], op[8];
     int what = 0;
 
@@ -161,7 +168,8 @@ static bool parse_order(const char *text, struct query *q)
     char name[32], way[8] = "";
     const char *p = word(text, name, sizeof(name));
     p = p != NULL ? word(p, way, sizeof(way)) : NULL;
-    if (p == NULL || *p != '\0' || (*way != '\0' && strcasecmp(way, "asc") != 0 && strcasecmp(way, "desc") != 0))
+    if (p == NULL || *p != '\0' ||
+        (*way != '\0' && strcasecmp(way, "asc") != 0 && strcasecmp(way, "desc") != 0))
         return false;
     for (int i = 0; i < 3; i++) {
         if (strcasecmp(names[i], name) == 0)
@@ -222,7 +230,8 @@ static int compare_rows(const void *a, const void *b)
     return x->i.day < y->i.day ? -1 : x->i.day > y->i.day;
 }
 
-static bool read_query(struct sim_request *req, struct sim_answer *ans, struct cal_view *view, struct query *q)
+static bool read_query(struct sim_request *req, struct sim_answer *ans, struct cal_view *view,
+                       struct query *q)
 {
     const char *text;
     bool unknown;
@@ -232,7 +241,8 @@ static bool read_query(struct sim_request *req, struct sim_answer *ans, struct c
         return false;
     view->select = cal_select(sim_param(req, "$select"), &unknown);
     if (unknown) {
-        sim_answer_error(ans, 400, "RequestBroker--ParseUri", "Could not find a property named in $select.");
+        sim_answer_error(ans, 400, "RequestBroker--ParseUri",
+                         "Could not find a property named in $select.");
         return false;
     }
     text = sim_param(req, "$filter");
@@ -250,10 +260,13 @@ static bool read_query(struct sim_request *req, struct sim_answer *ans, struct c
     text = sim_param(req, "$skip");
     q->skip = text != NULL ? (size_t)strtoul(text, NULL, 10) : 0;
     text = sim_param(req, "$top");
-    q->top = text != NULL ? (size_t)strtoul(text, NULL, 10) : req->max_page > 0 ? req->max_page : PAGE;
+    q->top = text != NULL        ? (size_t)strtoul(text, NULL, 10)
+             : req->max_page > 0 ? req->max_page
+                                 : PAGE;
     if (q->top < 1 || q->top > PAGE_MAX) {
         if (text != NULL) {
-            sim_answer_error(ans, 400, "ErrorInvalidUrlQueryOption", "The value of $top is out of range.");
+            sim_answer_error(ans, 400, "ErrorInvalidUrlQueryOption",
+                             "The value of $top is out of range.");
             return false;
         }
         q->top = PAGE_MAX;
@@ -262,7 +275,8 @@ static bool read_query(struct sim_request *req, struct sim_answer *ans, struct c
 }
 
 /* The same query with another $skip. */
-static void write_next(const struct sim_request *req, const char *path, size_t skip, struct sim_jw *w)
+static void write_next(const struct sim_request *req, const char *path, size_t skip,
+                       struct sim_jw *w)
 {
     struct cs_buf url;
     char mark = '?';
@@ -283,7 +297,8 @@ static void write_next(const struct sim_request *req, const char *path, size_t s
     cs_buf_clear(&url);
 }
 
-static void answer_list(struct sim_request *req, struct sim_answer *ans, const struct cal_view *view, const struct query *q,
+static void answer_list(struct sim_request *req, struct sim_answer *ans,
+                        const struct cal_view *view, const struct query *q,
                         struct cal_instances *list, int order, const char *path)
 {
     struct row *row = sim_alloc(list->n, sizeof(*row));
@@ -295,14 +310,17 @@ static void answer_list(struct sim_request *req, struct sim_answer *ans, const s
         if (!fits(q, req->mb, i))
             continue;
         row[n].i = *i;
-        row[n].key = order == 1 ? i->start_s : order == 2 ? (i->ex != NULL ? i->ex->modified_ms : i->v->at_ms) : (int64_t)k;
+        row[n].key = order == 1   ? i->start_s
+                     : order == 2 ? (i->ex != NULL ? i->ex->modified_ms : i->v->at_ms)
+                                  : (int64_t)k;
         row[n].text = order == 3 ? (i->ex != NULL ? i->ex->f.subject : i->v->f.subject) : NULL;
         n++;
     }
     qsort(row, n, sizeof(*row), compare_rows);
     sim_jw_init(&w, &ans->body, req->sim->v.quirks);
     sim_jw_open(&w, '{');
-    cs_buf_addf(&ans->body, "\"@odata.context\":\"%s/$metadata#users('%s')/events\"", req->base, req->mb->id);
+    cs_buf_addf(&ans->body, "\"@odata.context\":\"%s/$metadata#users('%s')/events\"", req->base,
+                req->mb->id);
     w.comma = true;
     sim_jw_key(&w, "value");
     sim_jw_open(&w, '[');
@@ -317,7 +335,8 @@ static void answer_list(struct sim_request *req, struct sim_answer *ans, const s
     free(row);
 }
 
-void cal_list_events(struct sim_request *req, struct sim_answer *ans, uint32_t calendar, const char *path)
+void cal_list_events(struct sim_request *req, struct sim_answer *ans, uint32_t calendar,
+                     const char *path)
 {
     const struct sim_calendar *c = req->mb->calendar;
     struct cal_instances list = {0};
@@ -331,14 +350,18 @@ void cal_list_events(struct sim_request *req, struct sim_answer *ans, uint32_t c
         if (v->gone || v->calendar != calendar)
             continue;
         SIM_PUSH(list.at, list.n, list.cap);
-        list.at[list.n++] = (struct cal_instance){
-            .event = e, .v = v, .day = CAL_NO_DAY, .start_s = sim_tz_utc_s(v->zone, v->start_s), .end_s = sim_tz_utc_s(v->end_zone, v->end_s)};
+        list.at[list.n++] = (struct cal_instance){.event = e,
+                                                  .v = v,
+                                                  .day = CAL_NO_DAY,
+                                                  .start_s = sim_tz_utc_s(v->zone, v->start_s),
+                                                  .end_s = sim_tz_utc_s(v->end_zone, v->end_s)};
     }
     answer_list(req, ans, &view, &q, &list, q.order, path);
     cal_instances_clear(&list);
 }
 
-void cal_list_view(struct sim_request *req, struct sim_answer *ans, uint32_t calendar, const char *path)
+void cal_list_view(struct sim_request *req, struct sim_answer *ans, uint32_t calendar,
+                   const char *path)
 {
     const struct sim_calendar *c = req->mb->calendar;
     struct cal_instances list = {0};
@@ -359,7 +382,8 @@ void cal_list_view(struct sim_request *req, struct sim_answer *ans, uint32_t cal
     cal_instances_clear(&list);
 }
 
-void cal_list_instances(struct sim_request *req, struct sim_answer *ans, uint32_t event, const char *path)
+void cal_list_instances(struct sim_request *req, struct sim_answer *ans, uint32_t event,
+                        const char *path)
 {
     struct cal_instances list = {0};
     struct cal_view view;
@@ -370,7 +394,8 @@ void cal_list_instances(struct sim_request *req, struct sim_answer *ans, uint32_
     if (!cal_window(req, ans, &from_s, &to_s) || !read_query(req, ans, &view, &q))
         return;
     if (!v->is_series) {
-        sim_answer_error(ans, 400, "ErrorInvalidRequest", "Your request can't be completed. Only a recurring master has instances.");
+        sim_answer_error(ans, 400, "ErrorInvalidRequest",
+                         "Your request can't be completed. Only a recurring master has instances.");
         return;
     }
     cal_collect(event, v, from_s, to_s, &list);

@@ -82,9 +82,11 @@ static const char *read_attendees(cs_json_val list, struct cal_fields *f)
         int type = CAL_REQUIRED, response = CAL_NONE;
         if (!read_person(a, &name, &address))
             return "an attendee needs an address";
-        if (!read_enum(a, "type", cal_attendee_names, 3, &type) || !read_enum(status, "response", cal_response_names, 6, &response))
+        if (!read_enum(a, "type", cal_attendee_names, 3, &type) ||
+            !read_enum(status, "response", cal_response_names, 6, &response))
             return "unknown type or response of an attendee";
-        cal_add_attendee(f, name, address, (enum cal_attendee_type)type, (enum cal_response)response, read_response_time(status));
+        cal_add_attendee(f, name, address, (enum cal_attendee_type)type,
+                         (enum cal_response)response, read_response_time(status));
     }
     return NULL;
 }
@@ -101,11 +103,13 @@ static const char *read_fields(cs_json_val e, struct cal_fields *f)
         if (cs_json_str(v, "content", TEXT_MAX, &text) < 0)
             return "body needs content";
         cal_set(&f->html, text);
-        f->html_is_text = cs_json_str(v, "contentType", 16, &text) == 0 && strcasecmp(text, "text") == 0;
+        f->html_is_text =
+            cs_json_str(v, "contentType", 16, &text) == 0 && strcasecmp(text, "text") == 0;
     }
     if ((v = cs_json_get(e, "location")) != NULL) {
         cal_set(&f->location, cs_json_str(v, "displayName", 1000, &text) == 0 ? text : "");
-        cal_set(&f->location_address, cs_json_str(v, "locationEmailAddress", 300, &text) == 0 ? text : NULL);
+        cal_set(&f->location_address,
+                cs_json_str(v, "locationEmailAddress", 300, &text) == 0 ? text : NULL);
     }
     if ((v = cs_json_get(e, "organizer")) != NULL) {
         if (!read_person(v, &name, &text))
@@ -141,15 +145,20 @@ static const char *read_fields(cs_json_val e, struct cal_fields *f)
     if (!read_enum(e, "importance", cal_importance_names, 3, &n))
         return "unknown importance";
     f->importance = (uint8_t)n;
-    if (!read_bool(e, "isCancelled", &f->is_cancelled) || !read_bool(e, "isOrganizer", &f->is_organizer) ||
-        !read_bool(e, "isReminderOn", &f->is_reminder) || !read_bool(e, "hasAttachments", &f->has_attachments) ||
-        !read_bool(e, "hideAttendees", &f->hide_attendees) || !read_bool(e, "isOnlineMeeting", &f->is_online))
+    if (!read_bool(e, "isCancelled", &f->is_cancelled) ||
+        !read_bool(e, "isOrganizer", &f->is_organizer) ||
+        !read_bool(e, "isReminderOn", &f->is_reminder) ||
+        !read_bool(e, "hasAttachments", &f->has_attachments) ||
+        !read_bool(e, "hideAttendees", &f->hide_attendees) ||
+        !read_bool(e, "isOnlineMeeting", &f->is_online))
         return "a member that must be true or false is not";
-    return cs_json_get(e, "attendees") != NULL ? read_attendees(cs_json_get(e, "attendees"), f) : NULL;
+    return cs_json_get(e, "attendees") != NULL ? read_attendees(cs_json_get(e, "attendees"), f)
+                                               : NULL;
 }
 
 /* A dateTimeTimeZone. *custom: the zone's name was a custom one; the time is then in zone_before. */
-static const char *read_time(cs_json_val v, int zone_before, int *zone, bool *custom, int64_t *local_s)
+static const char *read_time(cs_json_val v, int zone_before, int *zone, bool *custom,
+                             int64_t *local_s)
 {
     const char *text, *name;
     if (cs_json_str(v, "dateTime", 64, &text) < 0 || sim_time_parse(text, local_s) < 0)
@@ -177,7 +186,8 @@ static bool read_day(cs_json_val v, const char *member, int32_t *ret)
 
 static const char *read_recurrence(cs_json_val v, int32_t first_day, struct sim_recur *r)
 {
-    cs_json_val pattern = cs_json_get(v, "pattern"), range = cs_json_get(v, "range"), days = cs_json_get(pattern, "daysOfWeek");
+    cs_json_val pattern = cs_json_get(v, "pattern"), range = cs_json_get(v, "range"),
+                days = cs_json_get(pattern, "daysOfWeek");
     const char *text;
     int64_t n;
 
@@ -190,7 +200,8 @@ static const char *read_recurrence(cs_json_val v, int32_t first_day, struct sim_
     r->month_day = cs_json_i64(pattern, "dayOfMonth", 0, 31, &n) == 0 ? (int)n : 0;
     r->month = cs_json_i64(pattern, "month", 0, 12, &n) == 0 ? (int)n : 0;
     r->index = cs_json_str(pattern, "index", 16, &text) == 0 ? sim_index_find(text) : 0;
-    r->first_day = cs_json_str(pattern, "firstDayOfWeek", 16, &text) == 0 ? sim_weekday_find(text) : 0;
+    r->first_day =
+        cs_json_str(pattern, "firstDayOfWeek", 16, &text) == 0 ? sim_weekday_find(text) : 0;
     for (size_t i = 0; i < cs_json_len(days); i++) {
         int d = cs_json_val_str(cs_json_at(days, i), 16, &text) == 0 ? sim_weekday_find(text) : -1;
         if (d < 0)
@@ -210,7 +221,8 @@ static const char *read_recurrence(cs_json_val v, int32_t first_day, struct sim_
         return "the recurrence is not valid";
     struct sim_recur_iter it;
     sim_recur_begin(&it, r);
-    if (!sim_recur_next(&it, &r->start_day)) /* the first occurrence counts as the start, as in Exchange */
+    if (!sim_recur_next(
+            &it, &r->start_day)) /* the first occurrence counts as the start, as in Exchange */
         return "the recurrence has no occurrence";
     return NULL;
 }
@@ -218,7 +230,8 @@ static const char *read_recurrence(cs_json_val v, int32_t first_day, struct sim_
 /* Times and recurrence of a single event or a master. */
 static const char *read_times(cs_json_val e, struct cal_version *v)
 {
-    cs_json_val start = cs_json_get(e, "start"), end = cs_json_get(e, "end"), recurrence = cs_json_get(e, "recurrence");
+    cs_json_val start = cs_json_get(e, "start"), end = cs_json_get(e, "end"),
+                recurrence = cs_json_get(e, "recurrence");
     const char *why = NULL;
     int64_t len = v->end_s - v->start_s;
 
@@ -234,7 +247,8 @@ static const char *read_times(cs_json_val e, struct cal_version *v)
         return why;
     if (!read_bool(e, "isAllDay", &v->all_day))
         return "isAllDay is true or false";
-    if (v->start_s < 0 || sim_day_of_s(v->end_s) > SIM_RECUR_MAX_DAY || v->end_s - v->start_s > 366 * INT64_C(86400))
+    if (v->start_s < 0 || sim_day_of_s(v->end_s) > SIM_RECUR_MAX_DAY ||
+        v->end_s - v->start_s > 366 * INT64_C(86400))
         return "start and end lie between 1970 and 2100, at most a year apart";
     if (sim_tz_utc_s(v->end_zone, v->end_s) < sim_tz_utc_s(v->zone, v->start_s))
         return "the end is before the start";
@@ -258,7 +272,8 @@ static const char *read_times(cs_json_val e, struct cal_version *v)
     return NULL;
 }
 
-static const char *read_exception_times(cs_json_val e, const struct cal_version *v, struct cal_exception *ex)
+static const char *read_exception_times(cs_json_val e, const struct cal_version *v,
+                                        struct cal_exception *ex)
 {
     static const char *const names[] = {"start", "end"};
     int64_t *where[] = {&ex->start_s, &ex->end_s};
@@ -274,7 +289,8 @@ static const char *read_exception_times(cs_json_val e, const struct cal_version 
         const char *why = read_time(t, v->zone, &zone, &custom, &local_s);
         if (why != NULL)
             return why;
-        *where[i] = zone == v->zone ? local_s : sim_tz_local_s(v->zone, sim_tz_utc_s(zone, local_s));
+        *where[i] =
+            zone == v->zone ? local_s : sim_tz_local_s(v->zone, sim_tz_utc_s(zone, local_s));
         if (i == 0)
             ex->end_s = ex->start_s + len;
     }
@@ -308,7 +324,8 @@ static const char *do_create(struct sim_mailbox *mb, cs_json_val op, uint32_t *e
 
     if (!cs_json_is_object(e) || cs_json_get(e, "start") == NULL || cs_json_get(e, "end") == NULL)
         return "event_create wants event with start and end";
-    struct cal_version *v = cal_draft_new(mb, sim_hash(mb->calendar->seed, 0x10000 + mb->calendar->n_events), event);
+    struct cal_version *v =
+        cal_draft_new(mb, sim_hash(mb->calendar->seed, 0x10000 + mb->calendar->n_events), event);
     cal_set(&v->f.html, "");
     why = read_times(e, v);
     if (why == NULL)
@@ -329,7 +346,8 @@ static const char *do_create(struct sim_mailbox *mb, cs_json_val op, uint32_t *e
     return NULL;
 }
 
-static const char *do_patch(struct sim_mailbox *mb, cs_json_val e, uint32_t event, int32_t day, const char *op)
+static const char *do_patch(struct sim_mailbox *mb, cs_json_val e, uint32_t event, int32_t day,
+                            const char *op)
 {
     struct cal_version *v = cal_draft(mb, event);
     const char *why = cs_json_is_object(e) ? NULL : "event is missing";
@@ -413,7 +431,8 @@ static const char *do_respond(struct sim_mailbox *mb, cs_json_val op, uint32_t e
 static const char *do_move_calendar(struct sim_mailbox *mb, cs_json_val op, uint32_t event)
 {
     const char *text;
-    uint32_t calendar = cs_json_str(op, "calendar", 300, &text) == 0 ? cal_find_calendar(mb, text) : UINT32_MAX;
+    uint32_t calendar =
+        cs_json_str(op, "calendar", 300, &text) == 0 ? cal_find_calendar(mb, text) : UINT32_MAX;
     if (calendar == UINT32_MAX)
         return "no such calendar";
     struct cal_version *v = cal_draft(mb, event);
@@ -426,9 +445,11 @@ static const char *do_move_calendar(struct sim_mailbox *mb, cs_json_val op, uint
 }
 
 /* Operations on one item that exists. @return false: unknown name */
-static bool on_item(struct sim_mailbox *mb, const char *name, cs_json_val op, uint32_t event, int32_t *day, const char **why)
+static bool on_item(struct sim_mailbox *mb, const char *name, cs_json_val op, uint32_t event,
+                    int32_t *day, const char **why)
 {
-    bool of_date = strcmp(name, "event_cancel_occurrence") == 0 || strcmp(name, "event_move_occurrence") == 0;
+    bool of_date =
+        strcmp(name, "event_cancel_occurrence") == 0 || strcmp(name, "event_move_occurrence") == 0;
 
     if (of_date && !read_day(op, "date", day)) {
         *why = "date is missing";
@@ -437,7 +458,8 @@ static bool on_item(struct sim_mailbox *mb, const char *name, cs_json_val op, ui
     if (strcmp(name, "event_patch") == 0) {
         *why = do_patch(mb, cs_json_get(op, "event"), event, *day, "edit");
     } else if (strcmp(name, "event_move_occurrence") == 0) {
-        *why = cs_json_get(op, "start") != NULL ? do_patch(mb, op, event, *day, "occurrence_move") : "start is missing";
+        *why = cs_json_get(op, "start") != NULL ? do_patch(mb, op, event, *day, "occurrence_move")
+                                                : "start is missing";
     } else if (strcmp(name, "event_delete") == 0 || of_date) {
         *why = do_delete(mb, event, *day);
     } else if (strcmp(name, "event_cancel") == 0) {

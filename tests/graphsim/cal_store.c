@@ -59,14 +59,17 @@ void cal_fields_copy(struct cal_fields *to, const struct cal_fields *from)
         to->category[i] = copy_of(from->category[i]);
 }
 
-void cal_add_attendee(struct cal_fields *f, const char *name, const char *address, enum cal_attendee_type type,
-                      enum cal_response response, int64_t response_ms)
+void cal_add_attendee(struct cal_fields *f, const char *name, const char *address,
+                      enum cal_attendee_type type, enum cal_response response, int64_t response_ms)
 {
     if (f->n_attendees == CAL_ATTENDEES)
         return;
     f->attendee = sim_grow(f->attendee, f->n_attendees + 1, sizeof(*f->attendee));
-    f->attendee[f->n_attendees++] = (struct cal_attendee){
-        .who = {sim_strdup(name), sim_strdup(address)}, .type = type, .response = response, .response_ms = response_ms};
+    f->attendee[f->n_attendees++] =
+        (struct cal_attendee){.who = {sim_strdup(name), sim_strdup(address)},
+                              .type = type,
+                              .response = response,
+                              .response_ms = response_ms};
 }
 
 void cal_add_category(struct cal_fields *f, const char *name)
@@ -186,7 +189,8 @@ void cal_commit(struct sim_mailbox *mb, uint32_t event, int32_t day, const char 
     c->log[c->n_log++] = (struct cal_entry){
         .seq = v->seq,
         .at_ms = v->at_ms,
-        .visible_ms = v->at_ms + (late_ms > 0 ? (int64_t)(sim_hash(mb->seed, v->seq) % (uint64_t)late_ms) : 0),
+        .visible_ms = v->at_ms +
+                      (late_ms > 0 ? (int64_t)(sim_hash(mb->seed, v->seq) % (uint64_t)late_ms) : 0),
         .event = event,
         .day = day,
         .op = op,
@@ -257,13 +261,15 @@ static int64_t day_start_s(const struct cal_version *v, int32_t day)
     return (int64_t)day * 86400 + of_day;
 }
 
-struct cal_exception *cal_need_exception(struct cal_version *v, int32_t day, uint64_t seq, int64_t now_ms)
+struct cal_exception *cal_need_exception(struct cal_version *v, int32_t day, uint64_t seq,
+                                         int64_t now_ms)
 {
     struct cal_exception *found = cal_find_exception(v, day);
     size_t at = 0;
     if (found != NULL)
         return found;
-    if (!v->is_series || cal_is_cancelled_day(v, day) || !sim_recur_has(&v->recur, day) || v->n_ex == CAL_EXCEPTIONS)
+    if (!v->is_series || cal_is_cancelled_day(v, day) || !sim_recur_has(&v->recur, day) ||
+        v->n_ex == CAL_EXCEPTIONS)
         return NULL;
     v->ex = sim_grow(v->ex, v->n_ex + 1, sizeof(*v->ex));
     while (at < v->n_ex && v->ex[at].day < day)
@@ -283,7 +289,8 @@ struct cal_exception *cal_need_exception(struct cal_version *v, int32_t day, uin
 bool cal_cancel_day(struct cal_version *v, int32_t day)
 {
     size_t at = 0;
-    if (!v->is_series || cal_is_cancelled_day(v, day) || !sim_recur_has(&v->recur, day) || v->n_cancelled == CAL_EXCEPTIONS)
+    if (!v->is_series || cal_is_cancelled_day(v, day) || !sim_recur_has(&v->recur, day) ||
+        v->n_cancelled == CAL_EXCEPTIONS)
         return false;
     struct cal_exception *ex = cal_find_exception(v, day);
     if (ex != NULL) {
@@ -295,7 +302,8 @@ bool cal_cancel_day(struct cal_version *v, int32_t day)
     v->cancelled = sim_grow(v->cancelled, v->n_cancelled + 1, sizeof(*v->cancelled));
     while (at < v->n_cancelled && v->cancelled[at] < day)
         at++;
-    memmove(&v->cancelled[at + 1], &v->cancelled[at], (v->n_cancelled - at) * sizeof(*v->cancelled));
+    memmove(&v->cancelled[at + 1], &v->cancelled[at],
+            (v->n_cancelled - at) * sizeof(*v->cancelled));
     v->cancelled[at] = day;
     v->n_cancelled++;
     return true;
@@ -328,8 +336,8 @@ static void single_instance(uint32_t event, const struct cal_version *v, struct 
         ret->end_s = ret->start_s;
 }
 
-static void series_instance(uint32_t event, const struct cal_version *v, int32_t day, const struct cal_exception *ex,
-                            struct cal_instance *ret)
+static void series_instance(uint32_t event, const struct cal_version *v, int32_t day,
+                            const struct cal_exception *ex, struct cal_instance *ret)
 {
     int64_t original = day_start_s(v, day);
     int64_t start = ex != NULL ? ex->start_s : original;
@@ -347,7 +355,8 @@ static void series_instance(uint32_t event, const struct cal_version *v, int32_t
         ret->end_s = ret->start_s;
 }
 
-bool cal_instance_of(uint32_t event, const struct cal_version *v, int32_t day, struct cal_instance *ret)
+bool cal_instance_of(uint32_t event, const struct cal_version *v, int32_t day,
+                     struct cal_instance *ret)
 {
     if (!v->is_series || cal_is_cancelled_day(v, day) || !sim_recur_has(&v->recur, day))
         return false;
@@ -356,7 +365,8 @@ bool cal_instance_of(uint32_t event, const struct cal_version *v, int32_t day, s
 }
 
 /* Walks what is inside the window; stops at the first if out is NULL. */
-static bool walk(uint32_t event, const struct cal_version *v, int64_t from_s, int64_t to_s, struct cal_instances *out)
+static bool walk(uint32_t event, const struct cal_version *v, int64_t from_s, int64_t to_s,
+                 struct cal_instances *out)
 {
     struct cal_instance i;
     bool any = false;
@@ -381,7 +391,8 @@ static bool walk(uint32_t event, const struct cal_version *v, int64_t from_s, in
     while (sim_recur_next(&it, &day)) {
         while (next_ex < v->n_ex && v->ex[next_ex].day < day)
             next_ex++;
-        const struct cal_exception *ex = next_ex < v->n_ex && v->ex[next_ex].day == day ? &v->ex[next_ex] : NULL;
+        const struct cal_exception *ex =
+            next_ex < v->n_ex && v->ex[next_ex].day == day ? &v->ex[next_ex] : NULL;
         if (ex == NULL && next_ex == v->n_ex && (int64_t)(day - 2) * 86400 > to_s)
             break;
         if (ex == NULL && (int64_t)(day + 2) * 86400 + (v->end_s - v->start_s) < from_s)
@@ -400,7 +411,8 @@ static bool walk(uint32_t event, const struct cal_version *v, int64_t from_s, in
     return any;
 }
 
-void cal_collect(uint32_t event, const struct cal_version *v, int64_t from_s, int64_t to_s, struct cal_instances *out)
+void cal_collect(uint32_t event, const struct cal_version *v, int64_t from_s, int64_t to_s,
+                 struct cal_instances *out)
 {
     (void)walk(event, v, from_s, to_s, out); /* the answer is in the list */
 }
@@ -414,8 +426,10 @@ bool cal_overlaps(uint32_t event, const struct cal_version *v, int64_t from_s, i
 
 void sim_calendar_init(struct sim_mailbox *mb, uint64_t seed, unsigned n_events)
 {
-    static const char *const homes[] = {"W. Europe Standard Time", "Pacific Standard Time", "GMT Standard Time", "Tokyo Standard Time",
-                                        "Eastern Standard Time", "India Standard Time", "AUS Eastern Standard Time", "Romance Standard Time"};
+    static const char *const homes[] = {"W. Europe Standard Time",   "Pacific Standard Time",
+                                        "GMT Standard Time",         "Tokyo Standard Time",
+                                        "Eastern Standard Time",     "India Standard Time",
+                                        "AUS Eastern Standard Time", "Romance Standard Time"};
     struct sim_calendar *c = sim_alloc(1, sizeof(*c));
     mb->calendar = c;
     c->seed = seed;

@@ -30,7 +30,9 @@ static void write_hash(const struct sim_mailbox *mb, const struct cal_fields *f,
     cs_buf_clear(&b);
 }
 
-static void write_occurrences(const struct cal_view *view, uint32_t event, const struct cal_version *v, int64_t from_s, int64_t to_s, struct sim_jw *w)
+static void write_occurrences(const struct cal_view *view, uint32_t event,
+                              const struct cal_version *v, int64_t from_s, int64_t to_s,
+                              struct sim_jw *w)
 {
     struct cal_instances list = {0};
     char text[SIM_ID_MAX];
@@ -60,7 +62,8 @@ static void write_occurrences(const struct cal_view *view, uint32_t event, const
     cal_instances_clear(&list);
 }
 
-static void write_event(const struct cal_view *view, uint32_t event, const struct cal_version *v, int64_t from_s, int64_t to_s, struct sim_jw *w)
+static void write_event(const struct cal_view *view, uint32_t event, const struct cal_version *v,
+                        int64_t from_s, int64_t to_s, struct sim_jw *w)
 {
     char text[SIM_ID_MAX];
 
@@ -86,7 +89,8 @@ static void write_event(const struct cal_view *view, uint32_t event, const struc
     sim_jw_close(w, '}');
 }
 
-static void write_events(const struct cal_view *view, bool gone, int64_t from_s, int64_t to_s, struct sim_jw *w)
+static void write_events(const struct cal_view *view, bool gone, int64_t from_s, int64_t to_s,
+                         struct sim_jw *w)
 {
     const struct sim_calendar *c = view->mb->calendar;
     sim_jw_open(w, '[');
@@ -127,9 +131,14 @@ static void write_history(const struct cal_view *view, struct sim_jw *w)
 void sim_calendar_truth(struct sim_mailbox *mb, bool history, struct sim_jw *w)
 {
     const struct sim_calendar *c = mb->calendar;
-    struct cal_view view = {.mb = mb, .immutable = true, .zone = SIM_TZ_UTC, .zone_name = "UTC", .select = CAL_ALL | CAL_BIT(CAL_P_CANCELLED_OCCURRENCES)};
+    struct cal_view view = {.mb = mb,
+                            .immutable = true,
+                            .zone = SIM_TZ_UTC,
+                            .zone_name = "UTC",
+                            .select = CAL_ALL | CAL_BIT(CAL_P_CANCELLED_OCCURRENCES)};
     int64_t now_s = sim_now_ms(mb->sim) / 86400000 * 86400;
-    int64_t from_s = now_s - (mb->sim->years + 1) * INT64_C(365) * 86400, to_s = now_s + INT64_C(730) * 86400;
+    int64_t from_s = now_s - (mb->sim->years + 1) * INT64_C(365) * 86400,
+            to_s = now_s + INT64_C(730) * 86400;
     char text[SIM_ID_MAX];
 
     sim_jw_key(w, "calendars");

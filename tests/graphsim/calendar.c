@@ -21,7 +21,8 @@ static void item_not_found(struct sim_answer *ans, int r)
     if (r == -EINVAL)
         sim_answer_error(ans, 400, "ErrorInvalidIdMalformed", "Id is malformed.");
     else
-        sim_answer_error(ans, 404, "ErrorItemNotFound", "The specified object was not found in the store.");
+        sim_answer_error(ans, 404, "ErrorItemNotFound",
+                         "The specified object was not found in the store.");
 }
 
 static bool is(const struct sim_request *req, size_t seg, const char *name)
@@ -62,11 +63,13 @@ static void write_calendar(const struct sim_request *req, uint32_t calendar, str
     sim_jw_close(w, '}');
 }
 
-static void open_list(struct sim_request *req, struct sim_answer *ans, const char *context, struct sim_jw *w)
+static void open_list(struct sim_request *req, struct sim_answer *ans, const char *context,
+                      struct sim_jw *w)
 {
     sim_jw_init(w, &ans->body, req->sim->v.quirks);
     sim_jw_open(w, '{');
-    cs_buf_addf(&ans->body, "\"@odata.context\":\"%s/$metadata#users('%s')/%s\"", req->base, req->mb->id, context);
+    cs_buf_addf(&ans->body, "\"@odata.context\":\"%s/$metadata#users('%s')/%s\"", req->base,
+                req->mb->id, context);
     w->comma = true;
     sim_jw_key(w, "value");
     sim_jw_open(w, '[');
@@ -130,7 +133,8 @@ static void groups(struct sim_request *req, struct sim_answer *ans)
         list_groups(req, ans);
         return;
     }
-    if (sim_id_parse(req->mb, req->seg[3], &id) < 0 || id.kind != SIM_ID_CALENDAR || id.num < GROUP_ID || id.num >= GROUP_ID + CAL_GROUPS)
+    if (sim_id_parse(req->mb, req->seg[3], &id) < 0 || id.kind != SIM_ID_CALENDAR ||
+        id.num < GROUP_ID || id.num >= GROUP_ID + CAL_GROUPS)
         item_not_found(ans, -ENOENT);
     else if (req->n_seg == 5 && is(req, 4, "calendars"))
         list_calendars(req, ans, (uint32_t)(id.num - GROUP_ID));
@@ -153,7 +157,8 @@ static void one_event(struct sim_request *req, struct sim_answer *ans, uint32_t 
         return;
     view.select = cal_select(sim_param(req, "$select"), &unknown);
     if (unknown) {
-        sim_answer_error(ans, 400, "RequestBroker--ParseUri", "Could not find a property named in $select.");
+        sim_answer_error(ans, 400, "RequestBroker--ParseUri",
+                         "Could not find a property named in $select.");
         return;
     }
     view.expand_exceptions = expand != NULL && strcasecmp(expand, "exceptionOccurrences") == 0;
@@ -168,7 +173,8 @@ static void one_event(struct sim_request *req, struct sim_answer *ans, uint32_t 
 }
 
 /* Metadata; the calendar's files have no content that one could fetch. */
-static void list_attachments(struct sim_request *req, struct sim_answer *ans, uint32_t event, int32_t day)
+static void list_attachments(struct sim_request *req, struct sim_answer *ans, uint32_t event,
+                             int32_t day)
 {
     const struct cal_version *v = cal_now(req->mb->calendar, event);
     const struct cal_exception *ex = cal_find_exception(v, day);
@@ -181,7 +187,11 @@ static void list_attachments(struct sim_request *req, struct sim_answer *ans, ui
     open_list(req, ans, "events/attachments", &w);
     if (f->has_attachments) {
         sim_content_file(f->body_seed, false, name, &type, &bytes);
-        sim_id_format(req->mb, (struct sim_id){.kind = SIM_ID_ATTACHMENT, .immutable = req->immutable_ids, .num = event + ATTACHMENTS_FROM}, id);
+        sim_id_format(req->mb,
+                      (struct sim_id){.kind = SIM_ID_ATTACHMENT,
+                                      .immutable = req->immutable_ids,
+                                      .num = event + ATTACHMENTS_FROM},
+                      id);
         sim_jw_open(&w, '{');
         sim_jw_kstr(&w, "@odata.type", "#microsoft.graph.fileAttachment");
         sim_jw_kstr(&w, "id", id);
@@ -217,7 +227,8 @@ static void event_path(struct sim_request *req, struct sim_answer *ans, size_t a
 }
 
 /* What is below a calendar, from segment at on: events..., calendarView, calendarView/delta. */
-static void below_calendar(struct sim_request *req, struct sim_answer *ans, uint32_t calendar, size_t at, const char *path)
+static void below_calendar(struct sim_request *req, struct sim_answer *ans, uint32_t calendar,
+                           size_t at, const char *path)
 {
     if (is(req, at, "events") && req->n_seg == at + 1)
         cal_list_events(req, ans, calendar, path);
@@ -236,7 +247,8 @@ static void write_path(const struct sim_request *req, struct cs_buf *out)
 {
     for (size_t i = 0; i < req->n_seg; i++) {
         /* the segment behind one of these is a key */
-        bool keyed = i + 1 < req->n_seg && (is(req, i, "users") || is(req, i, "calendars") || is(req, i, "calendarGroups") || is(req, i, "events"));
+        bool keyed = i + 1 < req->n_seg && (is(req, i, "users") || is(req, i, "calendars") ||
+                                            is(req, i, "calendarGroups") || is(req, i, "events"));
         cs_buf_addc(out, '/');
         cs_buf_adds(out, req->seg[i]);
         if (keyed) {
@@ -264,7 +276,8 @@ static void dispatch(struct sim_request *req, struct sim_answer *ans, const char
     } else if (is(req, 2, "calendars")) {
         struct sim_id id;
         int r = sim_id_parse(req->mb, req->seg[3], &id);
-        calendar = r == 0 && id.kind == SIM_ID_CALENDAR && id.num < CAL_CALENDARS ? (uint32_t)id.num : UINT32_MAX;
+        calendar = r == 0 && id.kind == SIM_ID_CALENDAR && id.num < CAL_CALENDARS ? (uint32_t)id.num
+                                                                                  : UINT32_MAX;
         if (calendar == UINT32_MAX)
             item_not_found(ans, r == -EINVAL ? r : -ENOENT);
         else if (req->n_seg == 4)
@@ -282,7 +295,8 @@ void sim_calendar_handle(struct sim_request *req, struct sim_answer *ans)
 
     if (strcmp(req->method, "GET") != 0) {
         /* the application has Calendars.Read, nothing more */
-        sim_answer_error(ans, 403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.");
+        sim_answer_error(ans, 403, "ErrorAccessDenied",
+                         "Access is denied. Check credentials and try again.");
         return;
     }
     cs_buf_init(&path, 0);

@@ -14,9 +14,9 @@
 
 #include "common/buf.h"
 
-#define SIM_SUBJECT_MAX 512 /* bytes with NUL */
+#define SIM_SUBJECT_MAX    512 /* bytes with NUL */
 #define SIM_CONTENT_QUOTES 12
-#define SIM_BODY_MAX    (1U << 20)
+#define SIM_BODY_MAX       (1U << 20)
 
 /* One letter of a chain, as the text needs it. */
 struct sim_author {
@@ -30,9 +30,10 @@ struct sim_content {
     uint64_t thread;   /* seed of the conversation: language and subject */
     size_t mean_bytes; /* of the HTML, quotes included */
     struct sim_author self;
-    const char *to; /* display name for the greeting and the quoted heads; may be "" */
+    const char *to;      /* display name for the greeting and the quoted heads; may be "" */
     const char *company; /* for the signature; may be "" */
-    const struct sim_author *quote; /* the letters before, newest first; at most SIM_CONTENT_QUOTES count */
+    const struct sim_author
+        *quote; /* the letters before, newest first; at most SIM_CONTENT_QUOTES count */
     size_t n_quotes;
 };
 
@@ -43,7 +44,8 @@ void sim_content_body(const struct sim_content *c, bool html, bool unique, struc
 /** Appends the first 255 characters of the text. */
 void sim_content_preview(const struct sim_content *c, struct cs_buf *out);
 /** An attachment's file name and media type; inline ones are pictures. */
-void sim_content_file(uint64_t seed, bool is_inline, char name[96], const char **content_type, size_t *bytes);
+void sim_content_file(uint64_t seed, bool is_inline, char name[96], const char **content_type,
+                      size_t *bytes);
 /** One of about eight category names as Outlook's users have them. */
 const char *sim_content_category(unsigned n);
 /** Subject of a meeting; lang as the text of the same thread. */

@@ -20,12 +20,13 @@ struct sim_person {
 };
 
 /* Kinds of people are ranges of numbers. */
-#define SIM_PEOPLE_COLLEAGUES 64   /* 0 .. 63: of the tenant's own domain */
-#define SIM_PEOPLE_OUTSIDE    1000 /* from here on: customers, suppliers, newsletters; any number up to 2^31 */
-#define SIM_PEOPLE_ROOM       200  /* 200 .. 207: meeting rooms of the tenant */
-#define SIM_PEOPLE_ROOMS      8
-#define SIM_PEOPLE_LIST       220  /* 220 .. 223: distribution lists of the tenant */
-#define SIM_PEOPLE_LISTS      4
+#define SIM_PEOPLE_COLLEAGUES 64 /* 0 .. 63: of the tenant's own domain */
+#define SIM_PEOPLE_OUTSIDE \
+    1000 /* from here on: customers, suppliers, newsletters; any number up to 2^31 */
+#define SIM_PEOPLE_ROOM  200 /* 200 .. 207: meeting rooms of the tenant */
+#define SIM_PEOPLE_ROOMS 8
+#define SIM_PEOPLE_LIST  220 /* 220 .. 223: distribution lists of the tenant */
+#define SIM_PEOPLE_LISTS 4
 
 /**
  * @param seed    the tenant's

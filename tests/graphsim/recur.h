@@ -36,9 +36,10 @@ struct sim_recur {
     int month;          /* yearly patterns, 1 .. 12 */
     int index;          /* relative patterns, 0 .. SIM_INDEX_LAST */
     enum sim_range range;
-    int32_t start_day; /* days since 1970-01-01; the first occurrence is the first match from here on */
-    int32_t end_day;   /* SIM_END_DATE: last day, included */
-    int count;         /* SIM_NUMBERED: 1 .. SIM_RECUR_COUNT */
+    int32_t
+        start_day; /* days since 1970-01-01; the first occurrence is the first match from here on */
+    int32_t end_day; /* SIM_END_DATE: last day, included */
+    int count;       /* SIM_NUMBERED: 1 .. SIM_RECUR_COUNT */
 };
 
 /** True if every member is inside the bounds above. */

@@ -20,16 +20,28 @@ struct rule {
 struct zone {
     const char *windows;
     const char *iana;
-    int32_t offset_s; /* standard time */
-    int32_t save_s;   /* added in summer; 0: no daylight saving time, the rules do not count */
+    int32_t offset_s;  /* standard time */
+    int32_t save_s;    /* added in summer; 0: no daylight saving time, the rules do not count */
     struct rule begin; /* to summer time */
     struct rule end;   /* to standard time */
 };
 
-#define H          3600
-#define NO_DST     0, {0}, {0}
-#define EU         H, {3, 0, 0, UTC, H}, {10, 0, 0, UTC, H}
-#define US         H, {3, 0, 8, WALL, 2 * H}, {11, 0, 1, WALL, 2 * H}
+#define H 3600
+#define NO_DST \
+    0, {0},    \
+    {          \
+        0      \
+    }
+#define EU                \
+    H, {3, 0, 0, UTC, H}, \
+    {                     \
+        10, 0, 0, UTC, H  \
+    }
+#define US                     \
+    H, {3, 0, 8, WALL, 2 * H}, \
+    {                          \
+        11, 0, 1, WALL, 2 * H  \
+    }
 
 static const struct zone zones[] = {
     {"UTC", "Etc/UTC", 0, NO_DST},
@@ -40,7 +52,11 @@ static const struct zone zones[] = {
     {"Central Standard Time", "America/Chicago", -6 * H, US},
     {"Eastern Standard Time", "America/New_York", -5 * H, US},
     {"Newfoundland Standard Time", "America/St_Johns", -(3 * H + 1800), US},
-    {"Pacific SA Standard Time", "America/Santiago", -4 * H, H, {9, 0, 2, UTC, 4 * H},
+    {"Pacific SA Standard Time",
+     "America/Santiago",
+     -4 * H,
+     H,
+     {9, 0, 2, UTC, 4 * H},
      {4, 0, 2, UTC, 3 * H}},
     {"E. South America Standard Time", "America/Sao_Paulo", -3 * H, NO_DST},
     {"GMT Standard Time", "Europe/London", 0, EU},
@@ -50,7 +66,11 @@ static const struct zone zones[] = {
     {"FLE Standard Time", "Europe/Kiev", 2 * H, EU},
     {"GTB Standard Time", "Europe/Bucharest", 2 * H, EU},
     {"Egypt Standard Time", "Africa/Cairo", 2 * H, H, {4, 5, 0, WALL, 0}, {10, 4, 0, WALL, 24 * H}},
-    {"Israel Standard Time", "Asia/Jerusalem", 2 * H, H, {3, 5, 23, WALL, 2 * H},
+    {"Israel Standard Time",
+     "Asia/Jerusalem",
+     2 * H,
+     H,
+     {3, 5, 23, WALL, 2 * H},
      {10, 0, 0, WALL, 2 * H}},
     {"South Africa Standard Time", "Africa/Johannesburg", 2 * H, NO_DST},
     {"Turkey Standard Time", "Europe/Istanbul", 3 * H, NO_DST},
@@ -61,11 +81,23 @@ static const struct zone zones[] = {
     {"China Standard Time", "Asia/Shanghai", 8 * H, NO_DST},
     {"Singapore Standard Time", "Asia/Singapore", 8 * H, NO_DST},
     {"Tokyo Standard Time", "Asia/Tokyo", 9 * H, NO_DST},
-    {"AUS Eastern Standard Time", "Australia/Sydney", 10 * H, H, {10, 0, 1, WALL, 2 * H},
+    {"AUS Eastern Standard Time",
+     "Australia/Sydney",
+     10 * H,
+     H,
+     {10, 0, 1, WALL, 2 * H},
      {4, 0, 1, WALL, 3 * H}},
-    {"Lord Howe Standard Time", "Australia/Lord_Howe", 10 * H + 1800, 1800,
-     {10, 0, 1, WALL, 2 * H}, {4, 0, 1, WALL, 2 * H}},
-    {"New Zealand Standard Time", "Pacific/Auckland", 12 * H, H, {9, 0, 0, WALL, 2 * H},
+    {"Lord Howe Standard Time",
+     "Australia/Lord_Howe",
+     10 * H + 1800,
+     1800,
+     {10, 0, 1, WALL, 2 * H},
+     {4, 0, 1, WALL, 2 * H}},
+    {"New Zealand Standard Time",
+     "Pacific/Auckland",
+     12 * H,
+     H,
+     {9, 0, 0, WALL, 2 * H},
      {4, 0, 1, WALL, 3 * H}},
 };
 
