@@ -91,6 +91,8 @@ void cs_conf_clear(const struct cs_setting *table, void *settings);
 void cs_conf_print(const struct cs_setting *table, const void *settings, struct cs_buf *out);
 /** The documented sample: every key with help, default and range. It loads, and means the defaults. */
 void cs_conf_sample(const struct cs_setting *table, struct cs_buf *out);
+/** One file in the form of tenants.d, on its own. @return as cs_conf_load(); *ret has one reference */
+int cs_tenants_load(const char *path, struct cs_tenant_set **ret, struct cs_conf_error *err);
 /** The documented sample of a file in tenants.d. It loads once its secret file is there. */
 void cs_conf_sample_tenant(struct cs_buf *out);
 

@@ -703,6 +703,25 @@ int cs_conf_tenants(const char *path, const struct cs_node *root, struct cs_tena
     return 0;
 }
 
+int cs_tenants_load(const char *path, struct cs_tenant_set **ret, struct cs_conf_error *err)
+{
+    struct cs_tenant_set *set = calloc(1, sizeof(*set));
+    int r;
+
+    if (set == NULL) {
+        (void)cs_conf_fail(err, path, 0, NULL, "out of memory");
+        return -ENOMEM;
+    }
+    set->refs = 1;
+    r = add_file(set, path, err);
+    if (r < 0) {
+        cs_tenants_unref(set);
+        return r;
+    }
+    *ret = set;
+    return 0;
+}
+
 void cs_conf_sample_tenant(struct cs_buf *out)
 {
     cs_buf_adds(
