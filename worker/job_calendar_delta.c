@@ -269,9 +269,7 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
         return;
     }
     run->out->feedback.counts.pages++;
-    free(part->last_link); /* loops are looked for here */
-    part->last_link = NULL;
-    if (!cs_part_follow(run, 0, last ? reply->page.delta_link : reply->page.next_link))
+    if (!cs_part_follow(run, 0, last ? reply->page.delta_link : reply->page.next_link, !last))
         return;
     if (!last && is_loop(run)) {
         if (!run->failed) {

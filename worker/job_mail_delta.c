@@ -32,7 +32,7 @@ static void ask_page(struct cs_job_run *run, size_t i)
     call = cs_run_call(run, cs_buf_steal(&path, NULL), part->cursor != NULL ? CS_ASKED_CURSOR : CS_ASKED_FOLDER,
                        on_page, i);
     if (call != NULL)
-        call->page_size = run->jobs->p.limits.delta_page;
+        call->page_size = part->page_size;
 }
 
 static void observe_page(struct cs_job_run *run, size_t i, const struct cs_reply *reply)
@@ -64,6 +64,11 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
     size_t i = call->index;
     struct cs_part_run *part = &run->parts[i];
 
+    if (!reply->ok && reply->verdict.code == CS_CODE_PAGE_TOO_LARGE && part->page_size > 1) {
+        part->page_size /= 2;
+        ask_page(run, i);
+        return;
+    }
     if (!reply->ok) {
         cs_part_end(run, i, reply->verdict.outcome, &reply->verdict);
         return;
@@ -76,18 +81,27 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
         cs_part_end(run, i, CS_RETRY, &why);
         return;
     }
+    if (run->job.parts[i].mode != CS_MODE_ANCHOR && !cs_run_takes(run, reply->page.value)) {
+        if (run->n_obs > 0) { /* the page is the next job's */
+            cs_part_end(run, i, CS_MORE, NULL);
+            return;
+        }
+        if (part->page_size > 1) {
+            part->page_size /= 2;
+            ask_page(run, i);
+            return;
+        }
+    }
     run->out->feedback.counts.pages++;
     if (cs_js_has(reply->page.delta_link)) {
-        free(part->last_link); /* the same delta link may come back */
-        part->last_link = NULL;
-        if (!cs_part_follow(run, i, reply->page.delta_link))
+        if (!cs_part_follow(run, i, reply->page.delta_link, false))
             return;
         observe_page(run, i, reply);
         part->pages++;
         cs_part_end(run, i, CS_DONE, NULL);
         return;
     }
-    if (!cs_part_follow(run, i, reply->page.next_link))
+    if (!cs_part_follow(run, i, reply->page.next_link, true))
         return;
     observe_page(run, i, reply);
     part->pages++;
@@ -99,8 +113,10 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
 
 static enum cs_step walk(struct cs_job_run *run)
 {
-    for (size_t i = 0; i < run->job.n_parts; i++)
+    for (size_t i = 0; i < run->job.n_parts; i++) {
+        run->parts[i].page_size = run->jobs->p.limits.delta_page;
         ask_page(run, i);
+    }
     return CS_STEP_NEXT;
 }
 

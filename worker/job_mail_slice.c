@@ -117,21 +117,30 @@ static size_t observe_page(struct cs_job_run *run, size_t i, const struct cs_rep
     return n;
 }
 
-static void go_on(struct cs_job_run *run, size_t i)
+/* The cursor: where another job goes on. Before the first item it is what the job came with, not a link. */
+static bool set_cursor(struct cs_job_run *run, size_t i)
 {
     struct cs_part_run *part = &run->parts[i];
     char text[CS_TIME_TEXT];
 
-    if (part->dense || cs_run_has_room(run, part)) {
-        ask_page(run, i);
-        return;
-    }
-    cs_time_format(part->seen_down_to_ms, text);
     free(part->cursor);
+    part->cursor = NULL;
+    if (part->seen_down_to_ms == CS_NEVER) /* the job came without one too */
+        return true;
+    cs_time_format(part->seen_down_to_ms, text);
     part->cursor = strdup(text);
     if (part->cursor == NULL)
         cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
-    else
+    return part->cursor != NULL;
+}
+
+static void go_on(struct cs_job_run *run, size_t i)
+{
+    struct cs_part_run *part = &run->parts[i];
+
+    if (part->dense || cs_run_has_room(run, part))
+        ask_page(run, i);
+    else if (set_cursor(run, i))
         cs_part_end(run, i, CS_MORE, NULL);
 }
 
@@ -155,7 +164,8 @@ static void shrink(struct cs_job_run *run, size_t i, const struct cs_verdict *wh
     struct cs_part_run *part = &run->parts[i];
 
     if (part->page_size <= 1) {
-        cs_part_end(run, i, CS_RETRY, why);
+        if (set_cursor(run, i))
+            cs_part_end(run, i, CS_RETRY, why);
         return;
     }
     part->page_size /= 2;
@@ -177,14 +187,13 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
         const struct cs_verdict bad = {.outcome = CS_RETRY, .code = CS_CODE_BAD_ANSWER, .scope = CS_SCOPE_STREAM,
                                        .retry_after_ms = -1};
 
-        if (part->pages > 0 && part->seen_down_to_ms != CS_NEVER) { /* cs_part_end() makes it `more`: from here */
-            char text[CS_TIME_TEXT];
-
-            cs_time_format(part->seen_down_to_ms, text);
-            free(part->cursor);
-            part->cursor = strdup(text);
-        }
-        cs_part_end(run, i, reply->ok ? CS_RETRY : reply->verdict.outcome, reply->ok ? &bad : &reply->verdict);
+        if (set_cursor(run, i)) /* after a page cs_part_end() makes it `more` */
+            cs_part_end(run, i, reply->ok ? CS_RETRY : reply->verdict.outcome, reply->ok ? &bad : &reply->verdict);
+        return;
+    }
+    if (!part->dense && run->n_obs > 0 && !cs_run_takes(run, reply->page.value)) { /* the page is the next job's */
+        if (set_cursor(run, i))
+            cs_part_end(run, i, CS_MORE, NULL);
         return;
     }
     run->out->feedback.counts.pages++;
@@ -198,7 +207,7 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
     }
     if (part->dense) {
         /* inside one moment links are followed; a page size may not change on the way */
-        bool follow = has_next && cs_part_follow(run, i, reply->page.next_link);
+        bool follow = has_next && cs_part_follow(run, i, reply->page.next_link, true);
 
         (void)cs_run_keep(run, reply);
         if (part->ended || run->failed)
@@ -216,7 +225,7 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
     if (items > 0 && cs_run_keep(run, reply) < 0)
         return;
     if (items == 0) { /* an empty page in the middle: only its link knows where it was */
-        if (cs_part_follow(run, i, reply->page.next_link))
+        if (cs_part_follow(run, i, reply->page.next_link, true))
             ask_link(run, i);
         return;
     }

@@ -178,8 +178,13 @@ void cs_run_record_added(struct cs_job_run *run);
 void cs_run_context(const struct cs_job_run *run, int64_t sent_ms, struct cs_record_ctx *ret);
 /** "/v1.0/users/<mailbox>" plus the formatted rest; NULL: no memory. */
 char *cs_run_path(const struct cs_job_run *run, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/** Follows a link of an answer: the part's new cursor. False: refused or a loop (the part has been ended). */
-bool cs_part_follow(struct cs_job_run *run, size_t i, struct cs_js link);
+/** Room for a page's entries? Each may be owed a look, and a feedback holds CS_FEEDBACK_LEFT_MAX of them. */
+bool cs_run_takes(const struct cs_job_run *run, struct cs_js entries);
+/**
+ * Follows a link of an answer: the part's new cursor. False: refused or a loop (the part has been ended).
+ * @param is_next  a next link; a delta link may be the one that was asked
+ */
+bool cs_part_follow(struct cs_job_run *run, size_t i, struct cs_js link, bool is_next);
 struct cs_feedback *cs_run_feedback(struct cs_job_run *run);
 /** Adds a copy to a list of strings of the feedback. 0, -ENOMEM (the job has failed) */
 int cs_run_add_string(struct cs_job_run *run, char ***list, size_t *n, const char *s);

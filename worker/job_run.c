@@ -238,11 +238,19 @@ static void out_of_memory(struct cs_job_run *run)
     cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
 }
 
+/* No other part of the mailbox can fare better. A throttled or unreachable service is not among these: what other parts
+ * have walked already stays. */
+static bool concerns_all(const struct cs_verdict *why)
+{
+    return why->code == CS_CODE_MAILBOX_DENIED || why->code == CS_CODE_MAILBOX_MISSING ||
+           why->scope == CS_SCOPE_TENANT;
+}
+
 void cs_part_end(struct cs_job_run *run, size_t i, enum cs_outcome outcome, const struct cs_verdict *why)
 {
     struct cs_part_run *part = &run->parts[i];
 
-    if (why != NULL && why->scope >= CS_SCOPE_MAILBOX && outcome != CS_DONE && part->pages == 0) {
+    if (why != NULL && outcome != CS_DONE && part->pages == 0 && concerns_all(why)) {
         cs_run_fail(run, why);
         return;
     }
@@ -476,7 +484,12 @@ void cs_run_context(const struct cs_job_run *run, int64_t sent_ms, struct cs_rec
     };
 }
 
-bool cs_part_follow(struct cs_job_run *run, size_t i, struct cs_js link)
+bool cs_run_takes(const struct cs_job_run *run, struct cs_js entries)
+{
+    return run->n_obs + cs_js_count(entries) <= CS_FEEDBACK_LEFT_MAX;
+}
+
+bool cs_part_follow(struct cs_job_run *run, size_t i, struct cs_js link, bool is_next)
 {
     struct cs_part_run *part = &run->parts[i];
     struct cs_verdict why = {.outcome = CS_RETRY, .code = CS_CODE_BAD_ANSWER, .scope = CS_SCOPE_STREAM,
@@ -488,8 +501,10 @@ bool cs_part_follow(struct cs_job_run *run, size_t i, struct cs_js link)
     cs_buf_init(&cursor, 0);
     r = text != NULL ? cs_cursor_of_link(text, run->jobs->p.base_url, run->job.mailbox, &cursor) : -EPERM;
     free(text);
-    if (r == 0 && part->last_link != NULL && strcmp(part->last_link, cursor.data) == 0)
-        r = -ELOOP;
+    if (r == 0 && is_next &&
+        ((part->cursor != NULL && strcmp(part->cursor, cursor.data) == 0) ||
+         (part->last_link != NULL && strcmp(part->last_link, cursor.data) == 0)))
+        r = -ELOOP; /* the page that was just read, or the one before it */
     if (r == 0 && cs_buf_failed(&cursor) != 0)
         r = -ENOMEM;
     if (r < 0) {
@@ -611,7 +626,20 @@ static void on_answer(void *user, struct cs_http_answer *answer)
     call_free(run, call);
 }
 
-/* @return 0; -EAGAIN (not now; *next_ms lowered if a time is known); -ECANCELED (the run has failed) */
+/* The mailbox is held for longer than a job waits: the call gets that for an answer. */
+static void answer_held(struct cs_job_run *run, struct cs_call *call, int64_t wait_ms)
+{
+    struct cs_reply reply = {.verdict = {.outcome = CS_RETRY, .code = CS_CODE_THROTTLED, .scope = CS_SCOPE_MAILBOX,
+                                         .retry_after_ms = wait_ms}};
+
+    unlink_call(run, call);
+    call->fn(run, call, &reply);
+    call_free(run, call);
+    run->jobs->next_ms = 0;
+}
+
+/* @return 0; -EAGAIN (not now; *next_ms lowered if a time is known); -EBUSY (not for long: the call has been answered and
+ * is gone); -ECANCELED (the run has failed) */
 static int send(struct cs_job_run *run, struct cs_call *call, int64_t now_ms, int64_t *next_ms)
 {
     struct cs_jobs *jobs = run->jobs;
@@ -642,11 +670,9 @@ static int send(struct cs_job_run *run, struct cs_call *call, int64_t now_ms, in
         if (wait_ms != CS_NEVER && now_ms + wait_ms < *next_ms)
             *next_ms = now_ms + wait_ms;
         if (wait_ms != CS_NEVER && wait_ms > jobs->p.limits.short_wait_ms) {
-            const struct cs_verdict held = {.outcome = CS_RETRY, .code = CS_CODE_THROTTLED,
-                                            .scope = CS_SCOPE_MAILBOX, .retry_after_ms = wait_ms};
-
-            cs_run_fail(run, &held);
-            return -ECANCELED;
+            answer_held(run, call, wait_ms);
+            *next_ms = 0;
+            return run->failed ? -ECANCELED : -EBUSY;
         }
         return -EAGAIN;
     }
@@ -837,9 +863,11 @@ void cs_jobs_step(struct cs_jobs *jobs, int64_t now_ms)
         struct cs_job_run *run = *at;
         bool done = advance(run);
 
-        for (struct cs_call *call = run->calls; !done && call != NULL; call = call->next)
+        for (struct cs_call *call = run->calls, *next; !done && call != NULL; call = next) {
+            next = call->next;
             if (call->request == NULL && send(run, call, now_ms, &next_ms) == -ECANCELED)
                 done = true;
+        }
         if (!done) {
             at = &run->next;
             continue;
