@@ -53,40 +53,69 @@ static const struct {
     int status;
     const char *error, *text;
 } errors[] = {
-    {7000215, 401, "invalid_client", "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app."},
+    {7000215, 401, "invalid_client",
+     "Invalid client secret provided. Ensure the secret being sent in the request is the client "
+     "secret value, not the client secret ID, for a secret added to app."},
     {7000222, 401, "invalid_client", "The provided client secret keys for app are expired."},
-    {7000218, 401, "invalid_client", "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."},
-    {700027, 401, "invalid_client", "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found.]"},
+    {7000218, 401, "invalid_client",
+     "The request body must contain the following parameter: 'client_assertion' or "
+     "'client_secret'."},
+    {700027, 401, "invalid_client",
+     "The certificate with identifier used to sign the client assertion is not registered on "
+     "application. [Reason - The key was not found.]"},
     {700024, 401, "invalid_client", "Client assertion is not within its valid time range."},
     {50012, 401, "invalid_client", "Client assertion contains an invalid signature."},
     {700016, 400, "unauthorized_client", "Application was not found in the directory."},
     {7000112, 400, "unauthorized_client", "Application is disabled."},
     {700011, 400, "unauthorized_client", "Application was not found in the directory."},
     {70001, 400, "unauthorized_client", "The application is disabled or does not exist."},
-    {90002, 400, "invalid_request", "Tenant not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud."},
-    {900023, 400, "invalid_request", "Specified tenant identifier is neither a valid DNS name, nor a valid external domain."},
-    {9001023, 400, "invalid_request", "The grant type is not supported over the /common or /consumers endpoints. Please use the /organizations or tenant-specific endpoint."},
+    {90002, 400, "invalid_request",
+     "Tenant not found. Check to make sure you have the correct tenant ID and are signing into the "
+     "correct cloud."},
+    {900023, 400, "invalid_request",
+     "Specified tenant identifier is neither a valid DNS name, nor a valid external domain."},
+    {9001023, 400, "invalid_request",
+     "The grant type is not supported over the /common or /consumers endpoints. Please use the "
+     "/organizations or tenant-specific endpoint."},
     {90038, 400, "invalid_request", "Tenant is not in this national cloud."},
-    {70011, 400, "invalid_scope", "The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid."},
-    {28002, 400, "invalid_scope", "Provided value for the input parameter scope is not valid because it contains an empty scope."},
-    {1002012, 400, "invalid_scope", "The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI)."},
-    {700022, 400, "invalid_scope", "The provided value for the input parameter scope is not valid because it contains more than one resource."},
+    {70011, 400, "invalid_scope",
+     "The provided request must include a 'scope' input parameter. The provided value for the "
+     "input parameter 'scope' is not valid."},
+    {28002, 400, "invalid_scope",
+     "Provided value for the input parameter scope is not valid because it contains an empty "
+     "scope."},
+    {1002012, 400, "invalid_scope",
+     "The provided value for scope is not valid. Client credential flows must have a scope value "
+     "with /.default suffixed to the resource identifier (application ID URI)."},
+    {700022, 400, "invalid_scope",
+     "The provided value for the input parameter scope is not valid because it contains more than "
+     "one resource."},
     {500011, 400, "invalid_resource", "The resource principal was not found in the tenant."},
     {50001, 400, "invalid_resource", "The resource is disabled or does not exist."},
-    {650052, 400, "invalid_client", "The app is trying to access a service that your organization lacks a service principal for."},
-    {650057, 400, "invalid_resource", "Invalid resource. The client has requested access to a resource which is not listed in the requested permissions."},
+    {650052, 400, "invalid_client",
+     "The app is trying to access a service that your organization lacks a service principal for."},
+    {650057, 400, "invalid_resource",
+     "Invalid resource. The client has requested access to a resource which is not listed in the "
+     "requested permissions."},
     {900144, 400, "invalid_request", "The request body must contain a required parameter."},
     {90014, 400, "invalid_request", "The required field is missing from the credential."},
-    {53003, 400, "access_denied", "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance."},
+    {53003, 400, "access_denied",
+     "Access has been blocked by Conditional Access policies. The access policy does not allow "
+     "token issuance."},
     {530032, 400, "invalid_grant", "Blocked by security policy."},
     {50034, 400, "invalid_grant", "The user account does not exist in the directory."},
-    {50196, 400, "invalid_grant", "The server terminated an operation because it encountered a client request loop."},
-    {90006, 503, "temporarily_unavailable", "The service is temporarily unavailable. Please retry later."},
+    {50196, 400, "invalid_grant",
+     "The server terminated an operation because it encountered a client request loop."},
+    {90006, 503, "temporarily_unavailable",
+     "The service is temporarily unavailable. Please retry later."},
     {90012, 504, "temporarily_unavailable", "The service request timed out."},
-    {90024, 503, "temporarily_unavailable", "RequestBudgetExceededError - A transient error has occurred."},
+    {90024, 503, "temporarily_unavailable",
+     "RequestBudgetExceededError - A transient error has occurred."},
     {90033, 503, "temporarily_unavailable", "A transient error has occurred. Please try again."},
-    {50000, 500, "temporarily_unavailable", "There was an error issuing a token or an issue with our sign-in service."},
-    {90055, 429, "temporarily_unavailable", "The tenant is throttled because there are too many requests."},
+    {50000, 500, "temporarily_unavailable",
+     "There was an error issuing a token or an issue with our sign-in service."},
+    {90055, 429, "temporarily_unavailable",
+     "The tenant is throttled because there are too many requests."},
 };
 
 void sim_auth_error(struct sim_answer *ans, unsigned aadsts)
@@ -102,8 +131,8 @@ void sim_auth_error(struct sim_answer *ans, unsigned aadsts)
     sim_guid((uint64_t)ts.tv_nsec, (uint64_t)ts.tv_sec, id);
     sim_time_format(date, ts.tv_sec, "", "Z");
     date[10] = ' ';
-    snprintf(text, sizeof(text), "AADSTS%u: %s Trace ID: %s Correlation ID: %s Timestamp: %s", aadsts,
-             i < n ? errors[i].text : "Error.", id, id, date);
+    snprintf(text, sizeof(text), "AADSTS%u: %s Trace ID: %s Correlation ID: %s Timestamp: %s",
+             aadsts, i < n ? errors[i].text : "Error.", id, id, date);
     cs_buf_reset(&ans->body);
     ans->status = i < n ? errors[i].status : 400;
     sim_jw_init(&w, &ans->body, 0);
@@ -186,7 +215,8 @@ static int load_cert(struct cert *c, const char *path)
     return c->key != NULL ? 0 : -EINVAL;
 }
 
-static bool signature_ok(EVP_PKEY *key, bool pss, const char *text, size_t n, const unsigned char *sig, size_t sig_len)
+static bool signature_ok(EVP_PKEY *key, bool pss, const char *text, size_t n,
+                         const unsigned char *sig, size_t sig_len)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     EVP_PKEY_CTX *pctx = NULL;
@@ -210,7 +240,8 @@ static const struct cert *find_cert(const struct sim_auth *a, cs_json_val header
     if (!*pss && strcmp(alg, "RS256") != 0)
         return NULL;
     for (size_t i = 0; i < a->n_certs; i++) {
-        if (cs_json_str(header, "x5t#S256", 100, &thumb) == 0 && strcmp(thumb, a->cert[i].sha256) == 0)
+        if (cs_json_str(header, "x5t#S256", 100, &thumb) == 0 &&
+            strcmp(thumb, a->cert[i].sha256) == 0)
             return &a->cert[i];
         if (cs_json_str(header, "x5t", 100, &thumb) == 0 && strcmp(thumb, a->cert[i].sha1) == 0)
             return &a->cert[i];
@@ -227,9 +258,11 @@ static unsigned check_claims(struct sim *sim, cs_json_val claims, const char *au
         cs_json_str(claims, "sub", 100, &sub) < 0 || cs_json_str(claims, "jti", 100, &jti) < 0 ||
         cs_json_i64(claims, "exp", 0, INT64_MAX, &exp) < 0)
         return 50012;
-    if (strcasecmp(aud, audience) != 0 || strcasecmp(iss, sim->conf->client_id) != 0 || strcmp(iss, sub) != 0)
+    if (strcasecmp(aud, audience) != 0 || strcasecmp(iss, sim->conf->client_id) != 0 ||
+        strcmp(iss, sub) != 0)
         return 50012;
-    if (now_s > exp + SKEW_S || (cs_json_i64(claims, "nbf", 0, INT64_MAX, &nbf) == 0 && nbf > now_s + SKEW_S))
+    if (now_s > exp + SKEW_S ||
+        (cs_json_i64(claims, "nbf", 0, INT64_MAX, &nbf) == 0 && nbf > now_s + SKEW_S))
         return 700024;
     return 0;
 }
@@ -237,7 +270,8 @@ static unsigned check_claims(struct sim *sim, cs_json_val claims, const char *au
 /* @return 0 or an AADSTS number */
 static unsigned check_assertion(struct sim *sim, const char *jwt, const char *audience)
 {
-    const char *dot1 = strchr(jwt, '.'), *dot2 = dot1 != NULL ? strchr(dot1 + 1, '.') : NULL, *reason;
+    const char *dot1 = strchr(jwt, '.'), *dot2 = dot1 != NULL ? strchr(dot1 + 1, '.') : NULL,
+               *reason;
     struct cs_json *header = NULL, *claims = NULL;
     unsigned char *head = NULL, *body = NULL, *sig = NULL;
     size_t head_len, body_len, sig_len;
@@ -368,12 +402,14 @@ static void basic(const char *authorization, char **id, char **secret)
     free(text);
 }
 
-static unsigned judge(struct sim *sim, const char *tenant, const struct form *f, const char *authorization,
-                      const char *audience)
+static unsigned judge(struct sim *sim, const char *tenant, const struct form *f,
+                      const char *authorization, const char *audience)
 {
     const struct sim_conf *conf = sim->conf;
-    const char *grant = form_get(f, "grant_type"), *id = form_get(f, "client_id"), *secret = form_get(f, "client_secret");
-    const char *assertion = form_get(f, "client_assertion"), *type = form_get(f, "client_assertion_type");
+    const char *grant = form_get(f, "grant_type"), *id = form_get(f, "client_id"),
+               *secret = form_get(f, "client_secret");
+    const char *assertion = form_get(f, "client_assertion"),
+               *type = form_get(f, "client_assertion_type");
     char *basic_id = NULL, *basic_secret = NULL;
     unsigned code;
 
@@ -395,7 +431,8 @@ static unsigned judge(struct sim *sim, const char *tenant, const struct form *f,
     else if ((code = check_scope(form_get(f, "scope"))) != 0)
         ;
     else if (assertion != NULL)
-        code = type != NULL && strcmp(type, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer") == 0
+        code = type != NULL &&
+                       strcmp(type, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer") == 0
                    ? check_assertion(sim, assertion, audience)
                    : 900144;
     else if (secret != NULL)
@@ -407,8 +444,8 @@ static unsigned judge(struct sim *sim, const char *tenant, const struct form *f,
     return code;
 }
 
-void sim_auth_token(struct sim *sim, const char *path, const char *authorization, const char *login_base,
-                    const char *body, size_t len, struct sim_answer *ans)
+void sim_auth_token(struct sim *sim, const char *path, const char *authorization,
+                    const char *login_base, const char *body, size_t len, struct sim_answer *ans)
 {
     struct sim_auth *a = sim->auth;
     size_t n = strcspn(path + 1, "/");
@@ -469,10 +506,12 @@ bool sim_auth_check(struct sim *sim, const char *authorization, struct sim_answe
     pthread_mutex_lock(&a->lock);
     epoch = a->epoch;
     pthread_mutex_unlock(&a->lock);
-    if (authorization == NULL || strncasecmp(authorization, "Bearer ", 7) != 0 || authorization[7] == '\0')
+    if (authorization == NULL || strncasecmp(authorization, "Bearer ", 7) != 0 ||
+        authorization[7] == '\0')
         why = "Access token is empty.";
     else if (strncmp(authorization + 7, "EwB", 3) != 0 ||
-             sim_token_open(sim, authorization + 10, &b, sizeof(b)) != (int)sizeof(b) || strcmp(b.what, "bearer") != 0)
+             sim_token_open(sim, authorization + 10, &b, sizeof(b)) != (int)sizeof(b) ||
+             strcmp(b.what, "bearer") != 0)
         why = "CompactToken parsing failed with error code: 80049217";
     else if (b.expires_ms <= sim_now_ms(sim))
         why = "Lifetime validation failed, the token is expired.";
@@ -484,7 +523,10 @@ bool sim_auth_check(struct sim *sim, const char *authorization, struct sim_answe
     a->unauthorized++;
     pthread_mutex_unlock(&a->lock);
     sim_answer_error(ans, 401, "InvalidAuthenticationToken", why);
-    sim_answer_header(ans, "WWW-Authenticate", "Bearer realm=\"\", authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\"");
+    sim_answer_header(
+        ans, "WWW-Authenticate",
+        "Bearer realm=\"\", "
+        "authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\"");
     return false;
 }
 

@@ -46,7 +46,8 @@ static const char *read_part(struct part *p, cs_json_val v, const struct part *b
     while (cs_json_next(cs_json_get(v, "headers"), &i, &name, &value)) {
         const char *text;
 
-        if (strcasecmp(name, "Prefer") == 0 && p->prefer == NULL && cs_json_val_str(value, 500, &text) == 0)
+        if (strcasecmp(name, "Prefer") == 0 && p->prefer == NULL &&
+            cs_json_val_str(value, 500, &text) == 0)
             p->prefer = sim_strdup(text);
     }
     return NULL;
@@ -118,7 +119,8 @@ static void fail_dependent(struct part *p, const struct sim_call *call)
     memset(&p->m, 0, sizeof(p->m));
     p->m.call = call;
     sim_answer_init(&p->m.ans);
-    sim_answer_error(&p->m.ans, 424, "FailedDependency", "A request that this one depends on failed.");
+    sim_answer_error(&p->m.ans, 424, "FailedDependency",
+                     "A request that this one depends on failed.");
     p->done = true;
 }
 
@@ -163,7 +165,8 @@ static void write_base64(struct sim_jw *w, const char *p, size_t n)
 
     cs_buf_init(&b, 0);
     for (size_t i = 0; i < n; i += 3) {
-        uint32_t v = (uint32_t)u[i] << 16 | (i + 1 < n ? (uint32_t)u[i + 1] << 8 : 0) | (i + 2 < n ? u[i + 2] : 0);
+        uint32_t v = (uint32_t)u[i] << 16 | (i + 1 < n ? (uint32_t)u[i + 1] << 8 : 0) |
+                     (i + 2 < n ? u[i + 2] : 0);
 
         cs_buf_addc(&b, set[v >> 18]);
         cs_buf_addc(&b, set[(v >> 12) & 63]);
@@ -184,8 +187,11 @@ static void write_part(const struct part *p, struct sim_jw *w)
     sim_jw_key(w, "headers");
     sim_jw_open(w, '{');
     sim_jw_kstr(w, "Cache-Control", "private");
-    sim_jw_kstr(w, "Content-Type", ans->content_type != NULL ? ans->content_type
-                                   : "application/json; odata.metadata=minimal; odata.streaming=true; IEEE754Compatible=false; charset=utf-8");
+    sim_jw_kstr(w, "Content-Type",
+                ans->content_type != NULL
+                    ? ans->content_type
+                    : "application/json; odata.metadata=minimal; odata.streaming=true; "
+                      "IEEE754Compatible=false; charset=utf-8");
     for (size_t i = 0; i < ans->n_headers; i++)
         sim_jw_kstr(w, ans->header[i].name, ans->header[i].value);
     sim_jw_close(w, '}');

@@ -26,13 +26,15 @@ struct setting {
 
 static const struct setting settings[] = {
     {"port", UINT, AT(port), "0", 65535, "Graph and token endpoint; 0: a free one"},
-    {"control-port", UINT, AT(control_port), "0", 65535, "control, always on 127.0.0.1; 0: a free one"},
+    {"control-port", UINT, AT(control_port), "0", 65535,
+     "control, always on 127.0.0.1; 0: a free one"},
     {"listen", TEXT, AT(listen), "127.0.0.1", 0, "address of the Graph port"},
     {"tls-cert", TEXT, AT(tls_cert), NULL, 0, "PEM; with --tls-key the Graph port speaks TLS"},
     {"tls-key", TEXT, AT(tls_key), NULL, 0, "PEM"},
     {"seed", U64, AT(seed), "1", 0, "of everything generated"},
     {"mailboxes", UINT, AT(mailboxes), "1", 100000, "how many"},
-    {"mailbox", NAME, 0, NULL, 0, "address of the next mailbox (repeatable); the others get a name of their own"},
+    {"mailbox", NAME, 0, NULL, 0,
+     "address of the next mailbox (repeatable); the others get a name of their own"},
     {"messages", UINT, AT(messages), "100", 10000000, "per mailbox"},
     {"folders", UINT, AT(folders), "6", 10000, "of the user's own, per mailbox, nested"},
     {"events", UINT, AT(events), "20", 1000000, "per mailbox"},
@@ -41,27 +43,39 @@ static const struct setting settings[] = {
     {"tenant", TEXT, AT(tenant), "11111111-1111-1111-1111-111111111111", 0, "GUID"},
     {"client-id", TEXT, AT(client_id), "22222222-2222-2222-2222-222222222222", 0, "GUID"},
     {"secret", SECRET, 0, NULL, 0, "VALUE[,expires=RFC3339|expired] (repeatable; default: secret)"},
-    {"cert", CERT, 0, NULL, 0, "PEM certificate that client assertions are checked against (repeatable)"},
+    {"cert", CERT, 0, NULL, 0,
+     "PEM certificate that client assertions are checked against (repeatable)"},
     {"domain", TEXT, AT(domain), "contoso.example", 0, "of the tenant's people"},
-    {"now", TEXT, AT(now), NULL, 0, "RFC 3339: the simulated clock starts here instead of at the real time"},
+    {"now", TEXT, AT(now), NULL, 0,
+     "RFC 3339: the simulated clock starts here instead of at the real time"},
     {"token-lifetime", UINT, AT(token_lifetime_s), "3599", 100000, "seconds"},
     {"rate", RATE, AT(rate), "0", 0, "live mutator, changes per second over all mailboxes"},
-    {"latency-ms", LATENCY, 0, "0", 0, "BASE[,PER-ITEM]: simulated service time, milliseconds; PER-ITEM may be a fraction"},
-    {"limit-concurrency", UINT, AT(limit_concurrency), "4", 1000, "requests at a time per app and mailbox"},
-    {"limit-requests", UINT, AT(limit_requests), "10000", 1000000000, "per app, mailbox and window"},
+    {"latency-ms", LATENCY, 0, "0", 0,
+     "BASE[,PER-ITEM]: simulated service time, milliseconds; PER-ITEM may be a fraction"},
+    {"limit-concurrency", UINT, AT(limit_concurrency), "4", 1000,
+     "requests at a time per app and mailbox"},
+    {"limit-requests", UINT, AT(limit_requests), "10000", 1000000000,
+     "per app, mailbox and window"},
     {"limit-window-ms", UINT, AT(limit_window_ms), "600000", 86400000, "the window"},
     {"retry-after", UINT, AT(retry_after_s), "2", 3600, "seconds that a concurrency 429 asks for"},
     {"gzip-level", UINT, AT(gzip_level), "1", 12, "0: never compress"},
-    {"partial", UINT, AT(partial), "60", 100, "% of changed mails that a delta tells with their changed properties only"},
-    {"repeat", UINT, AT(repeat), "5", 100, "% of further entries of an item that repeat it in the same round"},
-    {"empty-page", UINT, AT(empty_page), "3", 100, "% of delta pages that are empty and have a nextLink"},
+    {"partial", UINT, AT(partial), "60", 100,
+     "% of changed mails that a delta tells with their changed properties only"},
+    {"repeat", UINT, AT(repeat), "5", 100,
+     "% of further entries of an item that repeat it in the same round"},
+    {"empty-page", UINT, AT(empty_page), "3", 100,
+     "% of delta pages that are empty and have a nextLink"},
     {"short-page", UINT, AT(short_page), "5", 100, "% of pages with fewer items than asked for"},
-    {"collapse", UINT, AT(collapse), "50", 100, "% of items that came and went between two rounds and are not told"},
-    {"same-link", UINT, AT(same_link), "50", 100, "% of rounds without news that end in the very same deltaLink"},
+    {"collapse", UINT, AT(collapse), "50", 100,
+     "% of items that came and went between two rounds and are not told"},
+    {"same-link", UINT, AT(same_link), "50", 100,
+     "% of rounds without news that end in the very same deltaLink"},
     {"replica-ms", UINT, AT(replica_ms), "0", 600000, "most that a change comes late in a delta"},
-    {"gone-form", UINT, AT(gone_form), "0", 3, "of a dead delta token: 0 in turn, 1 410, 2 410 and Location, 3 400"},
+    {"gone-form", UINT, AT(gone_form), "0", 3,
+     "of a dead delta token: 0 in turn, 1 410, 2 410 and Location, 3 400"},
     {"quirks", UINT, AT(quirks), "1", 1, "legal but unusual JSON escapes and date fractions"},
-    {"occurrence-delete-silent", UINT, AT(occurrence_delete_silent), "0", 1, "deleting one occurrence gives no @removed"},
+    {"occurrence-delete-silent", UINT, AT(occurrence_delete_silent), "0", 1,
+     "deleting one occurrence gives no @removed"},
 };
 
 static int bad(const char *where, const char *name, const char *value, const char *why)
@@ -156,7 +170,10 @@ static int set(struct sim_conf *conf, const struct setting *s, const char *where
         break;
     case RATE:
         *(double *)(void *)at = strtod(value, &end);
-        r = end == value || *end != '\0' || !(*(double *)(void *)at >= 0 && *(double *)(void *)at <= 100000) ? -EINVAL : 0;
+        r = end == value || *end != '\0' ||
+                    !(*(double *)(void *)at >= 0 && *(double *)(void *)at <= 100000)
+                ? -EINVAL
+                : 0;
         break;
     case SECRET: r = sim_conf_secret(conf, value); break;
     case CERT: r = set_list(conf->cert, &conf->n_certs, SIM_CERTS, value); break;
@@ -208,7 +225,8 @@ static int read_file(struct sim_conf *conf, const char *path)
         }
         *eq = '\0';
         s = find(trim(name));
-        r = s != NULL ? set(conf, s, path, trim(eq + 1)) : bad(path, name, trim(eq + 1), "unknown setting");
+        r = s != NULL ? set(conf, s, path, trim(eq + 1))
+                      : bad(path, name, trim(eq + 1), "unknown setting");
     }
     free(line);
     fclose(f);
@@ -218,11 +236,14 @@ static int read_file(struct sim_conf *conf, const char *path)
 static void help(void)
 {
     puts("usage: graphsim [--config FILE] [--NAME VALUE]...\n"
-         "Simulates Microsoft Graph v1.0 (mail, calendar) and the Entra token endpoint; prints one JSON line\n"
+         "Simulates Microsoft Graph v1.0 (mail, calendar) and the Entra token endpoint; prints one "
+         "JSON line\n"
          "with its addresses when it is ready. README.md describes the control port.\n");
     for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++)
-        printf("  --%-26s %s%s%s%s\n", settings[i].name, settings[i].help, settings[i].value != NULL ? " [" : "",
-               settings[i].value != NULL ? settings[i].value : "", settings[i].value != NULL ? "]" : "");
+        printf("  --%-26s %s%s%s%s\n", settings[i].name, settings[i].help,
+               settings[i].value != NULL ? " [" : "",
+               settings[i].value != NULL ? settings[i].value : "",
+               settings[i].value != NULL ? "]" : "");
 }
 
 int sim_conf_read(struct sim_conf *conf, int argc, char **argv)
@@ -248,7 +269,8 @@ int sim_conf_read(struct sim_conf *conf, int argc, char **argv)
             r = read_file(conf, value);
         } else {
             s = find(name + 2);
-            r = s != NULL ? set(conf, s, "command line", value) : bad("command line", name, value, "unknown setting");
+            r = s != NULL ? set(conf, s, "command line", value)
+                          : bad("command line", name, value, "unknown setting");
         }
         if (r < 0)
             return r;

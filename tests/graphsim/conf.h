@@ -31,8 +31,8 @@ struct sim_conf {
     unsigned latency_ms, latency_item_us;
     unsigned limit_concurrency, limit_requests, limit_window_ms, retry_after_s;
     unsigned gzip_level;
-    unsigned partial, repeat, empty_page, short_page, collapse, same_link, replica_ms, gone_form, quirks,
-        occurrence_delete_silent;
+    unsigned partial, repeat, empty_page, short_page, collapse, same_link, replica_ms, gone_form,
+        quirks, occurrence_delete_silent;
 };
 
 /**

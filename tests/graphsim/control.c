@@ -14,7 +14,8 @@
 #include "ops.h"
 #include "reqlog.h"
 
-static const char *const state_names[SIM_STATES] = {"ok", "denied", "not_enabled", "invalid_user", "not_found", "unavailable"};
+static const char *const state_names[SIM_STATES] = {"ok",           "denied",    "not_enabled",
+                                                    "invalid_user", "not_found", "unavailable"};
 
 static void bad(struct sim_answer *ans, const char *why)
 {
@@ -61,10 +62,14 @@ static const char *set_variants(struct sim *sim, cs_json_val v)
         unsigned *at;
         int64_t max;
     } list[] = {
-        {"partial", &sim->v.partial, 100},       {"repeat", &sim->v.repeat, 100},
-        {"empty_page", &sim->v.empty_page, 99},  {"short_page", &sim->v.short_page, 100},
-        {"collapse", &sim->v.collapse, 100},     {"same_link", &sim->v.same_link, 100},
-        {"gone_form", &sim->v.gone_form, 3},     {"quirks", &sim->v.quirks, 1},
+        {"partial", &sim->v.partial, 100},
+        {"repeat", &sim->v.repeat, 100},
+        {"empty_page", &sim->v.empty_page, 99},
+        {"short_page", &sim->v.short_page, 100},
+        {"collapse", &sim->v.collapse, 100},
+        {"same_link", &sim->v.same_link, 100},
+        {"gone_form", &sim->v.gone_form, 3},
+        {"quirks", &sim->v.quirks, 1},
         {"latency_ms", &sim->conf->latency_ms, 600000},
         {"latency_item_us", &sim->conf->latency_item_us, 10000000},
         {"limit_concurrency", &sim->conf->limit_concurrency, 1000},
@@ -137,7 +142,8 @@ static bool set_state(struct sim_mailbox *mb, cs_json_val root)
     return false;
 }
 
-static void of_mailbox(struct sim_request *req, struct sim_answer *ans, cs_json_val root, struct sim_jw *w)
+static void of_mailbox(struct sim_request *req, struct sim_answer *ans, cs_json_val root,
+                       struct sim_jw *w)
 {
     struct sim_mailbox *mb = sim_find_mailbox(req->sim, req->seg[1]);
     const char *history = sim_param(req, "history");
@@ -164,7 +170,8 @@ static void of_mailbox(struct sim_request *req, struct sim_answer *ans, cs_json_
     }
 }
 
-static void handle(struct sim_request *req, struct sim_answer *ans, cs_json_val root, struct sim_jw *w)
+static void handle(struct sim_request *req, struct sim_answer *ans, cs_json_val root,
+                   struct sim_jw *w)
 {
     struct sim *sim = req->sim;
     const char *why = NULL, *last = sim_param(req, "last"), *since = sim_param(req, "since");
@@ -186,10 +193,12 @@ static void handle(struct sim_request *req, struct sim_answer *ans, cs_json_val 
         sim_limits_write(sim, w);
         sim_auth_write(sim, w);
         sim_jw_close(w, '}');
-    } else if (strcmp(req->method, "POST") == 0 && req->n_seg == 2 && strcmp(req->seg[0], "counters") == 0) {
+    } else if (strcmp(req->method, "POST") == 0 && req->n_seg == 2 &&
+               strcmp(req->seg[0], "counters") == 0) {
         sim_limits_reset(sim);
     } else if (is(req, "GET", "requests")) {
-        sim_log_write(sim, last != NULL ? strtoul(last, NULL, 10) : 100, since != NULL ? strtoull(since, NULL, 10) : 0, w);
+        sim_log_write(sim, last != NULL ? strtoul(last, NULL, 10) : 100,
+                      since != NULL ? strtoull(since, NULL, 10) : 0, w);
     } else if (is(req, "POST", "mutator")) {
         why = sim_mutator_set(sim, root);
         if (why == NULL)
@@ -203,7 +212,8 @@ static void handle(struct sim_request *req, struct sim_answer *ans, cs_json_val 
     } else if (is(req, "POST", "secrets")) {
         if (sim_auth_set_secrets(sim, root) < 0)
             why = "an array of 1 to 8 texts in the form of --secret is needed";
-    } else if (strcmp(req->method, "POST") == 0 && req->n_seg == 2 && strcmp(req->seg[0], "tokens") == 0 && strcmp(req->seg[1], "revoke") == 0) {
+    } else if (strcmp(req->method, "POST") == 0 && req->n_seg == 2 &&
+               strcmp(req->seg[0], "tokens") == 0 && strcmp(req->seg[1], "revoke") == 0) {
         sim_auth_revoke(sim);
     } else if (req->n_seg == 3 && strcmp(req->seg[0], "mailboxes") == 0) {
         of_mailbox(req, ans, root, w);

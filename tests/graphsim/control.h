@@ -6,6 +6,7 @@
 
 /** req->seg etc. hold the whole path; ans->status 200 and an empty body on entry. */
 void sim_control_handle(struct sim_request *req, struct sim_answer *ans);
-void sim_truth_write(struct sim_mailbox *mb, bool history, struct sim_jw *w); /* truth.c; takes the lock */
+void sim_truth_write(struct sim_mailbox *mb, bool history,
+                     struct sim_jw *w); /* truth.c; takes the lock */
 
 #endif

@@ -20,8 +20,8 @@ struct rule {
     bool has_regex;
     regex_t regex;
     char *contains, *method, *mailbox; /* NULL: any */
-    int64_t times; /* -1: for ever */
-    int64_t after; /* matches that pass first */
+    int64_t times;                     /* -1: for ever */
+    int64_t after;                     /* matches that pass first */
     double probability;
     int64_t fired, seen;
     struct sim_action action;
@@ -85,14 +85,14 @@ static bool applies(const struct rule *r, const char *method, const char *url, c
 {
     if (r->times == 0 || (r->method != NULL && strcasecmp(r->method, method) != 0))
         return false;
-    if (r->mailbox != NULL &&
-        (mb == NULL || (strcasecmp(r->mailbox, mb->address) != 0 && strcasecmp(r->mailbox, mb->id) != 0)))
+    if (r->mailbox != NULL && (mb == NULL || (strcasecmp(r->mailbox, mb->address) != 0 &&
+                                              strcasecmp(r->mailbox, mb->id) != 0)))
         return false;
     return text_matches(r, url) || (decoded != NULL && text_matches(r, decoded));
 }
 
-bool sim_faults_match(struct sim *sim, const char *method, const char *url, const struct sim_mailbox *mailbox,
-                      struct sim_action *ret)
+bool sim_faults_match(struct sim *sim, const char *method, const char *url,
+                      const struct sim_mailbox *mailbox, struct sim_action *ret)
 {
     struct sim_faults *f = sim->faults;
     char *decoded = NULL;
@@ -139,7 +139,10 @@ void sim_action_answer(const struct sim_action *a, struct sim_mailbox *mb, struc
         ans->content_type = "text/plain";
     } else if (a->body == SIM_BODY_HTML) {
         cs_buf_reset(&ans->body);
-        cs_buf_addf(&ans->body, "<html><head><title>%d</title></head><body><h1>Gateway error</h1></body></html>", a->status);
+        cs_buf_addf(
+            &ans->body,
+            "<html><head><title>%d</title></head><body><h1>Gateway error</h1></body></html>",
+            a->status);
         ans->content_type = "text/html";
     }
     if (a->retry == SIM_RETRY_SECONDS) {
@@ -155,7 +158,10 @@ void sim_action_answer(const struct sim_action *a, struct sim_mailbox *mb, struc
     }
     if (mb != NULL && (ans->status == 429 || a->retry != SIM_RETRY_NONE))
         /* a date has whole seconds: up to one less than asked for */
-        sim_limit_held(mb, ans->status, a->retry == SIM_RETRY_NONE ? 0 : a->retry_s * 1000 - (a->retry == SIM_RETRY_DATE ? 1000 : 0));
+        sim_limit_held(mb, ans->status,
+                       a->retry == SIM_RETRY_NONE
+                           ? 0
+                           : a->retry_s * 1000 - (a->retry == SIM_RETRY_DATE ? 1000 : 0));
 }
 
 /* ---- control ----------------------------------------------------------------------------------- */
@@ -206,8 +212,13 @@ static const char *read_action(cs_json_val v, struct sim_action *a)
         a->status = (int)n;
     if (cs_json_i64(v, "aadsts", 1, 99999999, &n) == 0)
         a->aadsts = (unsigned)n;
-    snprintf(a->code, sizeof(a->code), "%s", a->status == 429 ? "ApplicationThrottled" : a->status == 401 ? "InvalidAuthenticationToken" : "UnknownError");
-    snprintf(a->message, sizeof(a->message), "%s", a->status == 429 ? "Application is over its MailboxConcurrency limit." : "Injected fault.");
+    snprintf(a->code, sizeof(a->code), "%s",
+             a->status == 429   ? "ApplicationThrottled"
+             : a->status == 401 ? "InvalidAuthenticationToken"
+                                : "UnknownError");
+    snprintf(a->message, sizeof(a->message), "%s",
+             a->status == 429 ? "Application is over its MailboxConcurrency limit."
+                              : "Injected fault.");
     copy_text(v, "code", a->code, sizeof(a->code));
     copy_text(v, "message", a->message, sizeof(a->message));
     copy_text(v, "redirect", a->redirect, sizeof(a->redirect));
@@ -223,7 +234,8 @@ static const char *read_action(cs_json_val v, struct sim_action *a)
             return "body is json, empty or html";
         a->body = (enum sim_fault_body)i;
     }
-    (void)cs_json_i64(v, "reset_mid_body", 0, INT64_C(1) << 40, &a->reset_at); /* absent: -1 stays */
+    (void)cs_json_i64(v, "reset_mid_body", 0, INT64_C(1) << 40,
+                      &a->reset_at); /* absent: -1 stays */
     (void)cs_json_i64(v, "truncate", 0, INT64_C(1) << 40, &a->truncate_at);
     (void)cs_json_i64(v, "delay_ms", 0, 3600000, &a->delay_ms);
     (void)cs_json_bool(v, "gzip_corrupt", &a->gzip_corrupt);

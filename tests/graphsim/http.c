@@ -19,7 +19,9 @@
 #define BODY_MAX    (8U << 20)
 #define GZIP_FROM   600 /* bytes: below it compression gains nothing */
 #define CONNECTIONS 512
-#define GRAPH_JSON  "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
+#define GRAPH_JSON \
+    "application/" \
+    "json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 
 struct sim_http;
 
@@ -82,7 +84,8 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
 
 static int fd_of(struct MHD_Connection *connection)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 
     return info != NULL ? info->connect_fd : -1;
 }
@@ -156,11 +159,14 @@ static struct MHD_Response *make_response(struct cs_buf *body, const struct sim_
     return MHD_create_response_from_buffer(len, data, MHD_RESPMEM_MUST_FREE);
 }
 
-static enum MHD_Result send_answer(struct sim_http *h, struct MHD_Connection *connection, struct sim_answer *ans,
-                                   const struct sim_transfer *t, const char *client_request_id)
+static enum MHD_Result send_answer(struct sim_http *h, struct MHD_Connection *connection,
+                                   struct sim_answer *ans, const struct sim_transfer *t,
+                                   const char *client_request_id)
 {
-    const char *accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept-Encoding");
-    bool gzip = t != NULL && accept != NULL && strcasestr(accept, "gzip") != NULL && compress_body(h->sim, &ans->body);
+    const char *accept =
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept-Encoding");
+    bool gzip = t != NULL && accept != NULL && strcasestr(accept, "gzip") != NULL &&
+                compress_body(h->sim, &ans->body);
     struct MHD_Response *r;
     enum MHD_Result result;
     struct timespec ts;
@@ -174,17 +180,21 @@ static enum MHD_Result send_answer(struct sim_http *h, struct MHD_Connection *co
     r = make_response(&ans->body, t, fd_of(connection));
     if (r == NULL)
         return MHD_NO;
-    (void)MHD_add_response_header(r, "Content-Type", ans->content_type != NULL ? ans->content_type
-                                                     : t != NULL              ? GRAPH_JSON
-                                                                              : "application/json");
+    (void)MHD_add_response_header(r, "Content-Type",
+                                  ans->content_type != NULL ? ans->content_type
+                                  : t != NULL               ? GRAPH_JSON
+                                                            : "application/json");
     if (gzip)
         (void)MHD_add_response_header(r, "Content-Encoding", "gzip");
     if (t != NULL) {
         (void)MHD_add_response_header(r, "Vary", "Accept-Encoding");
         (void)MHD_add_response_header(r, "request-id", id);
-        (void)MHD_add_response_header(r, "client-request-id", client_request_id != NULL ? client_request_id : id);
-        (void)MHD_add_response_header(r, "x-ms-ags-diagnostic",
-                                      "{\"ServerInfo\":{\"DataCenter\":\"Simulated\",\"Slice\":\"E\",\"Ring\":\"1\",\"ScaleUnit\":\"001\",\"RoleInstance\":\"SIM0000\"}}");
+        (void)MHD_add_response_header(r, "client-request-id",
+                                      client_request_id != NULL ? client_request_id : id);
+        (void)MHD_add_response_header(
+            r, "x-ms-ags-diagnostic",
+            "{\"ServerInfo\":{\"DataCenter\":\"Simulated\",\"Slice\":\"E\",\"Ring\":\"1\","
+            "\"ScaleUnit\":\"001\",\"RoleInstance\":\"SIM0000\"}}");
     }
     for (size_t i = 0; i < ans->n_headers; i++)
         (void)MHD_add_response_header(r, ans->header[i].name, ans->header[i].value);
@@ -199,7 +209,8 @@ struct prefers {
     struct sim_call *call;
 };
 
-static enum MHD_Result on_header(void *user, enum MHD_ValueKind kind, const char *key, const char *value)
+static enum MHD_Result on_header(void *user, enum MHD_ValueKind kind, const char *key,
+                                 const char *value)
 {
     struct sim_call *call = ((struct prefers *)user)->call;
 
@@ -209,8 +220,8 @@ static enum MHD_Result on_header(void *user, enum MHD_ValueKind kind, const char
     return MHD_YES;
 }
 
-static enum MHD_Result graph_request(struct sim_http *h, struct MHD_Connection *connection, const char *method,
-                                     struct arrival *a)
+static enum MHD_Result graph_request(struct sim_http *h, struct MHD_Connection *connection,
+                                     const char *method, struct arrival *a)
 {
     const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
     char origin[256];
@@ -231,7 +242,8 @@ static enum MHD_Result graph_request(struct sim_http *h, struct MHD_Connection *
     call.url = a->url;
     call.origin = origin;
     call.authorization = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization");
-    call.client_request_id = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "client-request-id");
+    call.client_request_id =
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "client-request-id");
     call.body = a->body.data != NULL ? a->body.data : "";
     call.body_len = a->body.len;
     (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, on_header, &prefers);
@@ -246,8 +258,8 @@ static enum MHD_Result graph_request(struct sim_http *h, struct MHD_Connection *
     return result;
 }
 
-static enum MHD_Result control_request(struct sim_http *h, struct MHD_Connection *connection, const char *method,
-                                       struct arrival *a)
+static enum MHD_Result control_request(struct sim_http *h, struct MHD_Connection *connection,
+                                       const char *method, struct arrival *a)
 {
     struct sim_request req;
     struct sim_answer ans;
@@ -269,8 +281,9 @@ static enum MHD_Result control_request(struct sim_http *h, struct MHD_Connection
 }
 
 /* Called for the headers, for each piece of the body, and once more at its end. */
-static enum MHD_Result on_access(void *user, struct MHD_Connection *connection, const char *url, const char *method,
-                                 const char *version, const char *data, size_t *size, void **con_cls)
+static enum MHD_Result on_access(void *user, struct MHD_Connection *connection, const char *url,
+                                 const char *method, const char *version, const char *data,
+                                 size_t *size, void **con_cls)
 {
     const struct port_ref *ref = user;
     struct arrival *a = *con_cls;
@@ -314,11 +327,13 @@ static char *read_text(const char *path)
     return cs_buf_steal(&b, NULL);
 }
 
-static struct MHD_Daemon *start(struct sim_http *h, const char *address, unsigned port, bool is_control, unsigned *bound)
+static struct MHD_Daemon *start(struct sim_http *h, const char *address, unsigned port,
+                                bool is_control, unsigned *bound)
 {
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     struct MHD_OptionItem extra[4] = {{MHD_OPTION_END, 0, NULL}};
-    unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC;
+    unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
+                     MHD_USE_POLL | MHD_USE_ITC;
     struct MHD_Daemon *d;
     const union MHD_DaemonInfo *info;
 
@@ -333,11 +348,12 @@ static struct MHD_Daemon *start(struct sim_http *h, const char *address, unsigne
         extra[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, h->key};
         extra[2] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     }
-    d = MHD_start_daemon(flags, (uint16_t)port, NULL, NULL, on_access, &h->ref[is_control], MHD_OPTION_SOCK_ADDR, &sa,
-                         MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
-                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                         (size_t)(256 * 1024), MHD_OPTION_CONNECTION_TIMEOUT, 240U, MHD_OPTION_LISTEN_BACKLOG_SIZE,
-                         256U, MHD_OPTION_ARRAY, extra, MHD_OPTION_END);
+    d = MHD_start_daemon(
+        flags, (uint16_t)port, NULL, NULL, on_access, &h->ref[is_control], MHD_OPTION_SOCK_ADDR,
+        &sa, MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)(256 * 1024), MHD_OPTION_CONNECTION_TIMEOUT, 240U, MHD_OPTION_LISTEN_BACKLOG_SIZE,
+        256U, MHD_OPTION_ARRAY, extra, MHD_OPTION_END);
     if (d == NULL) {
         fprintf(stderr, "graphsim: cannot listen on %s:%u\n", address, port);
         return NULL;

@@ -145,7 +145,8 @@ void sim_id_format(const struct sim_mailbox *mb, struct sim_id id, char out[SIM_
     strcpy(out + len, TAIL);
 }
 
-static bool parse_for(const struct sim_mailbox *mb, const unsigned char *raw, char letter, struct sim_id *ret)
+static bool parse_for(const struct sim_mailbox *mb, const unsigned char *raw, char letter,
+                      struct sim_id *ret)
 {
     uint64_t a = get64(raw + STORE_BYTES), b = get64(raw + STORE_BYTES + 8);
     char upper;
@@ -187,7 +188,8 @@ int sim_id_parse(const struct sim_mailbox *mb, const char *text, struct sim_id *
     return -EINVAL;
 }
 
-void sim_change_key(const struct sim_mailbox *mb, char kind, uint64_t seq, char out[SIM_CHANGE_KEY_MAX])
+void sim_change_key(const struct sim_mailbox *mb, char kind, uint64_t seq,
+                    char out[SIM_CHANGE_KEY_MAX])
 {
     unsigned char raw[22] = {0};
 
@@ -206,9 +208,9 @@ void sim_guid(uint64_t a, uint64_t b, char out[37])
 {
     uint64_t h = sim_hash(a, b), l = sim_hash(b + 1, h);
 
-    snprintf(out, 37, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(h >> 32), (unsigned)(h >> 16) & 0xffff,
-             (unsigned)h & 0xfff, ((unsigned)(l >> 48) & 0x3fff) | 0x8000,
-             (unsigned long long)(l & 0xffffffffffffU));
+    snprintf(out, 37, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(h >> 32),
+             (unsigned)(h >> 16) & 0xffff, (unsigned)h & 0xfff,
+             ((unsigned)(l >> 48) & 0x3fff) | 0x8000, (unsigned long long)(l & 0xffffffffffffU));
 }
 
 /* ---- tokens ---------------------------------------------------------------------------------- */

@@ -54,7 +54,8 @@ static uint32_t code_point(const unsigned char *p, size_t left, size_t *n)
         return (uint32_t)(p[0] & 31) << 6 | (p[1] & 63);
     if (*n == 3)
         return (uint32_t)(p[0] & 15) << 12 | (uint32_t)(p[1] & 63) << 6 | (p[2] & 63);
-    return (uint32_t)(p[0] & 7) << 18 | (uint32_t)(p[1] & 63) << 12 | (uint32_t)(p[2] & 63) << 6 | (p[3] & 63);
+    return (uint32_t)(p[0] & 7) << 18 | (uint32_t)(p[1] & 63) << 12 | (uint32_t)(p[2] & 63) << 6 |
+           (p[3] & 63);
 }
 
 static void add_unicode(struct cs_buf *b, uint32_t c)

@@ -28,13 +28,16 @@ static uint64_t thread_seed(const struct sim_mailbox *mb, uint32_t thread)
 }
 
 /* The owner's correspondent in a thread: a person, or now and then another mailbox of the service. */
-static void correspondent(const struct sim_mailbox *mb, uint64_t thread, struct sim_person *p, uint32_t *number)
+static void correspondent(const struct sim_mailbox *mb, uint64_t thread, struct sim_person *p,
+                          uint32_t *number)
 {
     const struct sim *sim = mb->sim;
 
     *number = sim_person_pick(sim_hash(thread, 1));
     if (sim->n_mailboxes > 1 && thread % 8 == 0) {
-        const struct sim_mailbox *other = &sim->mailboxes[(mb->index + 1 + (thread >> 8) % (sim->n_mailboxes - 1)) % sim->n_mailboxes];
+        const struct sim_mailbox *other =
+            &sim->mailboxes[(mb->index + 1 + (thread >> 8) % (sim->n_mailboxes - 1)) %
+                            sim->n_mailboxes];
 
         *number = UINT32_MAX;
         snprintf(p->name, sizeof(p->name), "%s", other->name);
@@ -53,11 +56,13 @@ static struct sim_party add_person(struct sim_letter *l, const struct sim_person
     return party;
 }
 
-static void script_people(const struct sim_person_ref *p, size_t n, struct sim_party *out, size_t max, size_t *n_out)
+static void script_people(const struct sim_person_ref *p, size_t n, struct sim_party *out,
+                          size_t max, size_t *n_out)
 {
     *n_out = n < max ? n : max;
     for (size_t i = 0; i < *n_out; i++)
-        out[i] = (struct sim_party){p[i].name != NULL ? p[i].name : "", p[i].address != NULL ? p[i].address : ""};
+        out[i] = (struct sim_party){p[i].name != NULL ? p[i].name : "",
+                                    p[i].address != NULL ? p[i].address : ""};
 }
 
 /* Senders of the own organisation sometimes come as directory names instead of addresses. */
@@ -65,7 +70,9 @@ static const char *directory_name(struct sim_letter *l, uint64_t h)
 {
     char text[200];
 
-    snprintf(text, sizeof(text), "/O=EXCHANGELABS/OU=EXCHANGE ADMINISTRATIVE GROUP (FYDIBOHF23SPDLT)/CN=RECIPIENTS/CN=%016llX",
+    snprintf(text, sizeof(text),
+             "/O=EXCHANGELABS/OU=EXCHANGE ADMINISTRATIVE GROUP "
+             "(FYDIBOHF23SPDLT)/CN=RECIPIENTS/CN=%016llX",
              (unsigned long long)h);
     return pool(l, text);
 }
@@ -81,7 +88,10 @@ static void subject_of(const struct sim_msg *m, uint64_t thread, char out[SIM_SU
     }
     sim_content_meeting(thread, text);
     snprintf(out, SIM_SUBJECT_MAX, "%s%.480s",
-             m->kind == SIM_MEETING_RESPONSE ? answers[m->seed % 3] : m->kind == SIM_MEETING_CANCELLED ? "Canceled: " : "", text);
+             m->kind == SIM_MEETING_RESPONSE    ? answers[m->seed % 3]
+             : m->kind == SIM_MEETING_CANCELLED ? "Canceled: "
+                                                : "",
+             text);
 }
 
 void sim_letter_head(const struct sim_mailbox *mb, uint32_t msg, struct sim_letter *l)
@@ -103,11 +113,13 @@ void sim_letter_head(const struct sim_mailbox *mb, uint32_t msg, struct sim_lett
     l->n_cc = 0;
     /* the rest of the round is the same for a whole thread */
     for (uint64_t i = 0; i < (thread >> 40) % 3; i++) {
-        sim_person_get(mb->sim->seed, mb->sim->domain, sim_person_pick(sim_hash(thread, 10 + i)), &person);
+        sim_person_get(mb->sim->seed, mb->sim->domain, sim_person_pick(sim_hash(thread, 10 + i)),
+                       &person);
         l->to[l->n_to++] = add_person(l, &person);
     }
     for (uint64_t i = 0; i < (thread >> 44) % 16 % (CC_MAX + 1) && (thread >> 52) % 3 == 0; i++) {
-        sim_person_get(mb->sim->seed, mb->sim->domain, sim_person_pick(sim_hash(thread, 20 + i)), &person);
+        sim_person_get(mb->sim->seed, mb->sim->domain, sim_person_pick(sim_hash(thread, 20 + i)),
+                       &person);
         l->cc[l->n_cc++] = add_person(l, &person);
     }
     if (m->is_draft && m->seed % 4 == 1)
@@ -121,7 +133,8 @@ void sim_letter_head(const struct sim_mailbox *mb, uint32_t msg, struct sim_lett
     if (o->subject != NULL)
         snprintf(l->subject, sizeof(l->subject), "%s", o->subject);
     if (o->from_address != NULL) {
-        l->from = (struct sim_party){o->from_name != NULL ? o->from_name : o->from_address, o->from_address};
+        l->from = (struct sim_party){o->from_name != NULL ? o->from_name : o->from_address,
+                                     o->from_address};
         l->sender = l->from;
         l->has_from = true;
     }
@@ -140,11 +153,13 @@ struct story {
     struct sim_person other;
 };
 
-static struct sim_author author_of(const struct sim_mailbox *mb, const struct sim_msg *m, const struct sim_person *other)
+static struct sim_author author_of(const struct sim_mailbox *mb, const struct sim_msg *m,
+                                   const struct sim_person *other)
 {
     bool own = m->outgoing || m->is_draft;
 
-    return (struct sim_author){m->seed, own ? mb->name : other->name, own ? mb->address : other->address, m->sent_ms};
+    return (struct sim_author){m->seed, own ? mb->name : other->name,
+                               own ? mb->address : other->address, m->sent_ms};
 }
 
 static void tell(const struct sim_mailbox *mb, uint32_t msg, struct story *s)
@@ -163,7 +178,8 @@ static void tell(const struct sim_mailbox *mb, uint32_t msg, struct story *s)
                              ? sim_person_company(mb->sim->seed, number)
                              : "";
     s->content.quote = s->quote;
-    for (uint32_t p = m->parent; p != SIM_NONE && s->content.n_quotes < SIM_CONTENT_QUOTES; p = mail->msg[p].parent)
+    for (uint32_t p = m->parent; p != SIM_NONE && s->content.n_quotes < SIM_CONTENT_QUOTES;
+         p = mail->msg[p].parent)
         s->quote[s->content.n_quotes++] = author_of(mb, &mail->msg[p], &s->other);
 }
 
@@ -193,7 +209,8 @@ static void strip(const char *html, struct cs_buf *out)
     }
 }
 
-void sim_letter_body(const struct sim_mailbox *mb, uint32_t msg, bool html, bool unique, struct cs_buf *out)
+void sim_letter_body(const struct sim_mailbox *mb, uint32_t msg, bool html, bool unique,
+                     struct cs_buf *out)
 {
     const struct sim_over *o = mb->mail->msg[msg].over;
     struct story s;
@@ -248,8 +265,10 @@ void sim_letter_message_id(const struct sim_mailbox *mb, uint32_t msg, struct cs
     at = m->outgoing || m->is_draft ? NULL : strrchr(other.address, '@');
     /* Exchange's own form and others' */
     if (h % 3 == 0 || at == NULL)
-        cs_buf_addf(out, "<AM0PR%02uMB%016llX@AM0PR%02uMB%04u.eurprd.prod.outlook.example>", (unsigned)(h >> 8) % 100,
-                    (unsigned long long)h, (unsigned)(h >> 8) % 100, (unsigned)(h >> 16) % 10000);
+        cs_buf_addf(out, "<AM0PR%02uMB%016llX@AM0PR%02uMB%04u.eurprd.prod.outlook.example>",
+                    (unsigned)(h >> 8) % 100, (unsigned long long)h, (unsigned)(h >> 8) % 100,
+                    (unsigned)(h >> 16) % 10000);
     else
-        cs_buf_addf(out, "<%016llx.%u%s%s>", (unsigned long long)h, (unsigned)(h >> 20) % 100000, h % 7 == 0 ? "+x/y=" : "", at);
+        cs_buf_addf(out, "<%016llx.%u%s%s>", (unsigned long long)h, (unsigned)(h >> 20) % 100000,
+                    h % 7 == 0 ? "+x/y=" : "", at);
 }

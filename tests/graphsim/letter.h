@@ -27,7 +27,8 @@ struct sim_letter {
 /** People and subject. Scripts with more than SIM_LETTER_TO recipients: the rest is cut. */
 void sim_letter_head(const struct sim_mailbox *mb, uint32_t msg, struct sim_letter *ret);
 /** Appends the body. html false: as plain text. unique: without what is quoted. */
-void sim_letter_body(const struct sim_mailbox *mb, uint32_t msg, bool html, bool unique, struct cs_buf *out);
+void sim_letter_body(const struct sim_mailbox *mb, uint32_t msg, bool html, bool unique,
+                     struct cs_buf *out);
 /** Appends the first 255 characters of the text. */
 void sim_letter_preview(const struct sim_mailbox *mb, uint32_t msg, struct cs_buf *out);
 /** Appends "<...>". */

@@ -33,7 +33,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t next_serial = 1;
 
 static const char *const endpoint_names[SIM_ENDPOINTS] = {
-    "folders", "folder_delta", "messages", "message", "messages_delta", "attachments", "calendar", "calendar_delta", "other"};
+    "folders",     "folder_delta", "messages",       "message", "messages_delta",
+    "attachments", "calendar",     "calendar_delta", "other"};
 
 static int64_t mono_ms(void)
 {
@@ -78,7 +79,8 @@ bool sim_client_wait(int fd, int64_t wait_ms)
 static void reap(struct sim_limit *l)
 {
     for (size_t i = 0; i < SLOTS; i++) {
-        if (l->holder[i].serial != 0 && l->holder[i].fd >= 0 && !sim_client_wait(l->holder[i].fd, 0)) {
+        if (l->holder[i].serial != 0 && l->holder[i].fd >= 0 &&
+            !sim_client_wait(l->holder[i].fd, 0)) {
             l->holder[i].serial = 0;
             l->active--;
         }
@@ -111,7 +113,8 @@ static unsigned window_wait_s(const struct sim_limit *l, const struct sim_conf *
     return (unsigned)(conf->limit_window_ms / 1000 + 1);
 }
 
-static void refuse(struct sim_limit *l, struct sim_answer *ans, const char *message, unsigned wait_s, int64_t now)
+static void refuse(struct sim_limit *l, struct sim_answer *ans, const char *message,
+                   unsigned wait_s, int64_t now)
 {
     char text[16];
 
@@ -125,12 +128,13 @@ static void refuse(struct sim_limit *l, struct sim_answer *ans, const char *mess
     }
 }
 
-bool sim_limit_enter(struct sim_mailbox *mb, int fd, enum sim_endpoint endpoint, struct sim_answer *ans,
-                     struct sim_slot *slot)
+bool sim_limit_enter(struct sim_mailbox *mb, int fd, enum sim_endpoint endpoint,
+                     struct sim_answer *ans, struct sim_slot *slot)
 {
     const struct sim_conf *conf = mb->sim->conf;
     struct sim_limit *l = mb->limit;
-    int64_t now = mono_ms(), width = conf->limit_window_ms / BUCKETS > 0 ? conf->limit_window_ms / BUCKETS : 1;
+    int64_t now = mono_ms(),
+            width = conf->limit_window_ms / BUCKETS > 0 ? conf->limit_window_ms / BUCKETS : 1;
     bool ok = false;
 
     slot->mb = NULL;
@@ -145,14 +149,16 @@ bool sim_limit_enter(struct sim_mailbox *mb, int fd, enum sim_endpoint endpoint,
     if (l->active >= conf->limit_concurrency)
         reap(l);
     if (l->in_window > conf->limit_requests) {
-        refuse(l, ans, "Application is over its MailboxRequests limit.", window_wait_s(l, conf), now);
+        refuse(l, ans, "Application is over its MailboxRequests limit.", window_wait_s(l, conf),
+               now);
         goto out;
     }
     if (l->active >= conf->limit_concurrency || l->active == SLOTS) {
         /* the refused one is there too: that is what tests want to see */
         if (l->active + 1 > l->peak)
             l->peak = l->active + 1;
-        refuse(l, ans, "Application is over its MailboxConcurrency limit.", conf->retry_after_s, now);
+        refuse(l, ans, "Application is over its MailboxConcurrency limit.", conf->retry_after_s,
+               now);
         goto out;
     }
     for (size_t i = 0; i < SLOTS; i++) {

@@ -29,8 +29,8 @@ struct sim_slot {
 void sim_limits_init(struct sim *sim);
 void sim_limits_clear(struct sim *sim);
 /** Takes a slot. fd: the client's connection. On false the answer is a 429. */
-bool sim_limit_enter(struct sim_mailbox *mb, int fd, enum sim_endpoint endpoint, struct sim_answer *ans,
-                     struct sim_slot *slot);
+bool sim_limit_enter(struct sim_mailbox *mb, int fd, enum sim_endpoint endpoint,
+                     struct sim_answer *ans, struct sim_slot *slot);
 void sim_limit_leave(struct sim_slot *slot);
 /** Says that a client was asked to wait this long. status: counted when 429. */
 void sim_limit_held(struct sim_mailbox *mb, int status, int64_t wait_ms);

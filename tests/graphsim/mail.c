@@ -32,10 +32,14 @@ static const struct {
 /* Localised display names, so that nobody tells a folder by its name: the mailbox's language. */
 static const char *const localised[][SIM_F_ARCHIVE + 1] = {
     {NULL, "Inbox", "Drafts", "Sent Items", "Deleted Items", "Archive"},
-    {NULL, "Posteingang", "Entw\xc3\xbcrfe", "Gesendete Elemente", "Gel\xc3\xb6schte Elemente", "Archiv"},
-    {NULL, "\xe5\x8f\x97\xe4\xbf\xa1\xe3\x83\x88\xe3\x83\xac\xe3\x82\xa4", "\xe4\xb8\x8b\xe6\x9b\xb8\xe3\x81\x8d",
-     "\xe9\x80\x81\xe4\xbf\xa1\xe6\xb8\x88\xe3\x81\xbf\xe3\x82\xa2\xe3\x82\xa4\xe3\x83\x86\xe3\x83\xa0",
-     "\xe5\x89\x8a\xe9\x99\xa4\xe6\xb8\x88\xe3\x81\xbf\xe3\x82\xa2\xe3\x82\xa4\xe3\x83\x86\xe3\x83\xa0",
+    {NULL, "Posteingang", "Entw\xc3\xbcrfe", "Gesendete Elemente", "Gel\xc3\xb6schte Elemente",
+     "Archiv"},
+    {NULL, "\xe5\x8f\x97\xe4\xbf\xa1\xe3\x83\x88\xe3\x83\xac\xe3\x82\xa4",
+     "\xe4\xb8\x8b\xe6\x9b\xb8\xe3\x81\x8d",
+     "\xe9\x80\x81\xe4\xbf\xa1\xe6\xb8\x88\xe3\x81\xbf\xe3\x82\xa2\xe3\x82\xa4\xe3\x83\x86\xe3\x83"
+     "\xa0",
+     "\xe5\x89\x8a\xe9\x99\xa4\xe6\xb8\x88\xe3\x81\xbf\xe3\x82\xa2\xe3\x82\xa4\xe3\x83\x86\xe3\x83"
+     "\xa0",
      "\xe3\x82\xa2\xe3\x83\xbc\xe3\x82\xab\xe3\x82\xa4\xe3\x83\x96"},
 };
 
@@ -59,8 +63,8 @@ static int compare(const struct sim_mail *mail, uint32_t a, int64_t received_ms,
     return a < b ? -1 : a > b;
 }
 
-size_t sim_members_from(const struct sim_mail *mail, const uint32_t *members, size_t n, int64_t received_ms,
-                        uint32_t msg)
+size_t sim_members_from(const struct sim_mail *mail, const uint32_t *members, size_t n,
+                        int64_t received_ms, uint32_t msg)
 {
     size_t lo = 0, hi = n;
 
@@ -111,12 +115,14 @@ void sim_mail_sort(struct sim_mailbox *mb)
         qsort_r(mail->all, mail->n_all, sizeof(*mail->all), by_received, mail);
     for (size_t i = 0; i < mail->n_folder; i++)
         if (mail->folder[i].n_members > 1)
-            qsort_r(mail->folder[i].members, mail->folder[i].n_members, sizeof(uint32_t), by_received, mail);
+            qsort_r(mail->folder[i].members, mail->folder[i].n_members, sizeof(uint32_t),
+                    by_received, mail);
 }
 
 /* ---- logs -------------------------------------------------------------------------------------- */
 
-static void log_message(struct sim_mailbox *mb, uint32_t folder, uint32_t msg, enum sim_change kind, uint64_t mask)
+static void log_message(struct sim_mailbox *mb, uint32_t folder, uint32_t msg, enum sim_change kind,
+                        uint64_t mask)
 {
     struct sim_folder *f = &mb->mail->folder[folder];
     struct sim_entry *e;
@@ -269,7 +275,8 @@ int64_t sim_msg_find(struct sim_mailbox *mb, const char *text)
 
     if (r < 0)
         return r;
-    if (id.kind != SIM_ID_MESSAGE || id.num >= mb->mail->n_msg || mb->mail->msg[id.num].gone_ms != 0)
+    if (id.kind != SIM_ID_MESSAGE || id.num >= mb->mail->n_msg ||
+        mb->mail->msg[id.num].gone_ms != 0)
         return -ENOENT;
     if (!id.immutable && id.sub != mb->mail->msg[id.num].moves)
         return -ENOENT; /* it moved, and its id with it */

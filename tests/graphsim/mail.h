@@ -43,7 +43,7 @@ enum sim_prop {
     SIM_P_BCC,
     SIM_P_REPLY_TO,
     SIM_P_FLAG,
-    SIM_P_MEETING, /* what the derived types add; in a $select with the type's name before it */
+    SIM_P_MEETING,     /* what the derived types add; in a $select with the type's name before it */
     SIM_P_HEADERS,     /* with $select only, of one message only */
     SIM_P_UNIQUE_BODY, /* with $select only */
     SIM_PROPS
@@ -86,14 +86,14 @@ struct sim_msg {
     struct sim_over *over;
     uint32_t folder; /* also the last one of a message that is gone */
     uint32_t moves;
-    uint32_t thread; /* conversation */
-    uint32_t parent; /* message it answers, or SIM_NONE */
-    uint8_t kind;    /* enum sim_msg_kind */
-    uint8_t importance; /* 0 low, 1 normal, 2 high */
-    uint8_t flagged;    /* 0 notFlagged, 1 flagged, 2 complete */
-    uint8_t n_attachments; /* inline ones included */
-    uint8_t n_inline;      /* the first ones of these */
-    uint8_t depth;         /* in its thread */
+    uint32_t thread;                         /* conversation */
+    uint32_t parent;                         /* message it answers, or SIM_NONE */
+    uint8_t kind;                            /* enum sim_msg_kind */
+    uint8_t importance;                      /* 0 low, 1 normal, 2 high */
+    uint8_t flagged;                         /* 0 notFlagged, 1 flagged, 2 complete */
+    uint8_t n_attachments;                   /* inline ones included */
+    uint8_t n_inline;                        /* the first ones of these */
+    uint8_t depth;                           /* in its thread */
     bool is_read, is_draft, outgoing, other; /* other: inferenceClassification */
     uint8_t category;                        /* 0 none, else index of a generated one */
 };
@@ -158,23 +158,23 @@ struct sim_mail {
 };
 
 enum { /* the first folders of every mailbox */
-    SIM_F_ROOT,
-    SIM_F_INBOX,
-    SIM_F_DRAFTS,
-    SIM_F_SENT,
-    SIM_F_DELETED,
-    SIM_F_ARCHIVE,
-    SIM_F_JUNK,
-    SIM_F_OUTBOX,
-    SIM_F_CONVERSATIONS,
-    SIM_F_SYNC_ISSUES,
-    SIM_F_CONFLICTS,
-    SIM_F_LOCAL_FAILURES,
-    SIM_F_SERVER_FAILURES,
-    SIM_F_RECOVERABLE,
-    SIM_F_SEARCH,
-    SIM_F_SEARCH_UNREAD, /* a mailSearchFolder */
-    SIM_F_USER           /* the first one of the user's own */
+       SIM_F_ROOT,
+       SIM_F_INBOX,
+       SIM_F_DRAFTS,
+       SIM_F_SENT,
+       SIM_F_DELETED,
+       SIM_F_ARCHIVE,
+       SIM_F_JUNK,
+       SIM_F_OUTBOX,
+       SIM_F_CONVERSATIONS,
+       SIM_F_SYNC_ISSUES,
+       SIM_F_CONFLICTS,
+       SIM_F_LOCAL_FAILURES,
+       SIM_F_SERVER_FAILURES,
+       SIM_F_RECOVERABLE,
+       SIM_F_SEARCH,
+       SIM_F_SEARCH_UNREAD, /* a mailSearchFolder */
+       SIM_F_USER           /* the first one of the user's own */
 };
 
 /* ---- store (mail.c) ------------------------------------------------------------------------------ */
@@ -209,8 +209,8 @@ int64_t sim_folder_find(struct sim_mailbox *mb, const char *id);
  * another mailbox; -EINVAL: malformed. */
 int64_t sim_msg_find(struct sim_mailbox *mb, const char *id);
 /** Position of the first member that is not before (received_ms, msg). */
-size_t sim_members_from(const struct sim_mail *mail, const uint32_t *members, size_t n, int64_t received_ms,
-                        uint32_t msg);
+size_t sim_members_from(const struct sim_mail *mail, const uint32_t *members, size_t n,
+                        int64_t received_ms, uint32_t msg);
 
 /* ---- generator (mail_gen.c) ------------------------------------------------------------------------ */
 
@@ -223,16 +223,18 @@ struct sim_msg sim_mail_invent(struct sim_mailbox *mb, struct sim_rng *rng, int6
 /** Bits of a $select; NULL: the default. Unknown names are ignored but counted in *unknown (may be NULL). */
 uint64_t sim_select_parse(const char *select, unsigned *unknown);
 /** One message as an element or value. delta: with @odata.type. */
-void sim_msg_write(const struct sim_request *req, uint32_t msg, uint64_t select, bool delta, struct sim_jw *w);
+void sim_msg_write(const struct sim_request *req, uint32_t msg, uint64_t select, bool delta,
+                   struct sim_jw *w);
 void sim_msg_id(const struct sim_mailbox *mb, uint32_t msg, bool immutable, char out[SIM_ID_MAX]);
 void sim_folder_id(const struct sim_mailbox *mb, uint32_t folder, char out[SIM_ID_MAX]);
 void sim_folder_write(const struct sim_request *req, uint32_t folder, bool delta, struct sim_jw *w);
 uint32_t sim_folder_children(const struct sim_mailbox *mb, uint32_t folder, bool hidden);
-void sim_attachment_write(const struct sim_request *req, uint32_t msg, unsigned index, const char *select,
-                          struct sim_jw *w);
+void sim_attachment_write(const struct sim_request *req, uint32_t msg, unsigned index,
+                          const char *select, struct sim_jw *w);
 /** '#microsoft.graph.…' kind of an attachment: 'f'ile, 'i'tem, 'r'eference. */
 char sim_attachment_kind(const struct sim_mailbox *mb, uint32_t msg, unsigned index);
-void sim_attachment_bytes(const struct sim_mailbox *mb, uint32_t msg, unsigned index, struct cs_buf *out);
+void sim_attachment_bytes(const struct sim_mailbox *mb, uint32_t msg, unsigned index,
+                          struct cs_buf *out);
 
 /* ---- requests ---------------------------------------------------------------------------------------- */
 

@@ -27,8 +27,9 @@ struct token {
     int64_t from_ms;     /* $filter; INT64_MIN: none */
     int64_t received_ms; /* walk: everything from here on (newest first) was told */
     uint64_t log_at;     /* next entry of the log */
-    uint64_t walked_to;  /* end of the log when the walk ended: it may have told what these entries say */
-    uint32_t msg;        /* walk */
+    uint64_t
+        walked_to; /* end of the log when the walk ended: it may have told what these entries say */
+    uint32_t msg;  /* walk */
     uint32_t mailbox, folder;
     uint32_t gen;
     uint32_t told;  /* items of this round */
@@ -54,7 +55,8 @@ static size_t page_size(const struct sim_request *req, struct sim_rng *rng)
     return n > 0 ? n : 1;
 }
 
-static void write_link(const struct sim_request *req, const char *path, const struct token *t, struct sim_jw *w)
+static void write_link(const struct sim_request *req, const char *path, const struct token *t,
+                       struct sim_jw *w)
 {
     struct cs_buf url;
 
@@ -137,7 +139,8 @@ static size_t visible(const struct sim_folder *f, int64_t now_ms, size_t from)
     return n;
 }
 
-static bool first_token(struct sim_request *req, struct sim_answer *ans, uint32_t folder, struct token *t)
+static bool first_token(struct sim_request *req, struct sim_answer *ans, uint32_t folder,
+                        struct token *t)
 {
     const char *filter = sim_param(req, "$filter"), *types = sim_param(req, "changeType");
     const char *orderby = sim_param(req, "$orderby"), *top = sim_param(req, "$top");
@@ -160,15 +163,18 @@ static bool first_token(struct sim_request *req, struct sim_answer *ans, uint32_
     while (t->log_at > 0 && f->log[t->log_at - 1].visible_ms > sim_now_ms(req->sim))
         t->log_at--;
     if (unknown > 0) {
-        sim_answer_error(ans, 400, "RequestBroker--ParseUri", "Could not find a property named in $select.");
+        sim_answer_error(ans, 400, "RequestBroker--ParseUri",
+                         "Could not find a property named in $select.");
         return false;
     }
     if (filter != NULL && !parse_since(filter, &t->from_ms)) {
-        sim_answer_error(ans, 400, "ErrorInvalidUrlQuery", "The $filter is not supported with change tracking.");
+        sim_answer_error(ans, 400, "ErrorInvalidUrlQuery",
+                         "The $filter is not supported with change tracking.");
         return false;
     }
     if (orderby != NULL && strcasecmp(orderby, "receivedDateTime desc") != 0) {
-        sim_answer_error(ans, 400, "ErrorInvalidUrlQuery", "The $orderby is not supported with change tracking.");
+        sim_answer_error(ans, 400, "ErrorInvalidUrlQuery",
+                         "The $orderby is not supported with change tracking.");
         return false;
     }
     if (types != NULL && !parse_types(types, &t->types)) {
@@ -176,7 +182,8 @@ static bool first_token(struct sim_request *req, struct sim_answer *ans, uint32_
         return false;
     }
     if (sim_param(req, "$search") != NULL || sim_param(req, "$skip") != NULL) {
-        sim_answer_error(ans, 400, "ErrorInvalidUrlQuery", "The query option is not supported with change tracking.");
+        sim_answer_error(ans, 400, "ErrorInvalidUrlQuery",
+                         "The query option is not supported with change tracking.");
         return false;
     }
     if (top != NULL)
@@ -185,9 +192,11 @@ static bool first_token(struct sim_request *req, struct sim_answer *ans, uint32_
 }
 
 /* Options of the first request belong to the token; with a token they are refused. */
-static bool next_token(struct sim_request *req, struct sim_answer *ans, uint8_t what, const char *text, struct token *t)
+static bool next_token(struct sim_request *req, struct sim_answer *ans, uint8_t what,
+                       const char *text, struct token *t)
 {
-    static const char *const only_first[] = {"$select", "$filter", "$orderby", "$top", "$expand", "changeType"};
+    static const char *const only_first[] = {"$select", "$filter", "$orderby",
+                                             "$top",    "$expand", "changeType"};
 
     for (size_t i = 0; i < sizeof(only_first) / sizeof(*only_first); i++) {
         if (sim_param(req, only_first[i]) != NULL) {
@@ -220,7 +229,7 @@ static void write_removed(const struct sim_request *req, uint32_t msg, struct si
 
 /* What the rest of the log, as far as it is visible, says of one message. */
 struct seen {
-    uint32_t msg; /* SIM_NONE: free */
+    uint32_t msg;     /* SIM_NONE: free */
     bool began_added; /* unknown to the reader before */
     bool is_removed, has_added, any_removed;
     bool done;
@@ -241,7 +250,8 @@ static struct seen *seen_of(struct seen_table *s, uint32_t msg)
     return &s->slot[i];
 }
 
-static void read_log(const struct sim_folder *f, const struct token *t, size_t to, struct seen_table *s)
+static void read_log(const struct sim_folder *f, const struct token *t, size_t to,
+                     struct seen_table *s)
 {
     size_t from = (size_t)t->log_at;
 
@@ -271,7 +281,8 @@ static bool wanted(const struct token *t, uint8_t type)
     return t->types == 0 || t->first_round || (t->types & type) != 0;
 }
 
-static size_t write_entry(struct sim_request *req, const struct token *t, struct seen *m, struct sim_jw *w)
+static size_t write_entry(struct sim_request *req, const struct token *t, struct seen *m,
+                          struct sim_jw *w)
 {
     const struct sim_msg *msg = &req->mb->mail->msg[m->msg];
     const struct sim_folder *f = &req->mb->mail->folder[t->folder];
@@ -295,7 +306,8 @@ static size_t write_entry(struct sim_request *req, const struct token *t, struct
     return 1;
 }
 
-static size_t write_log(struct sim_request *req, struct token *t, size_t end, size_t max, struct sim_jw *w)
+static size_t write_log(struct sim_request *req, struct token *t, size_t end, size_t max,
+                        struct sim_jw *w)
 {
     const struct sim_folder *f = &req->mb->mail->folder[t->folder];
     struct seen_table seen;
@@ -382,7 +394,8 @@ void sim_mail_delta(struct sim_request *req, struct sim_answer *ans, uint32_t fo
     sim_jw_key(&w, "value");
     sim_jw_open(&w, '[');
     at_start = (size_t)t.log_at;
-    if (!t.was_empty && (t.walking || end > at_start) && sim_rng_below(&req->rng, 100) < req->sim->v.empty_page) {
+    if (!t.was_empty && (t.walking || end > at_start) &&
+        sim_rng_below(&req->rng, 100) < req->sim->v.empty_page) {
         t.was_empty = 1; /* an empty page, and the next one is not */
     } else {
         t.was_empty = 0;
@@ -469,7 +482,8 @@ void sim_folder_delta(struct sim_request *req, struct sim_answer *ans)
     t.gen = mail->folder_gen.current;
     sim_jw_init(&w, &ans->body, req->sim->v.quirks);
     sim_jw_open(&w, '{');
-    cs_buf_addf(&ans->body, "\"@odata.context\":\"%s/$metadata#Collection(mailFolder)\"", req->base);
+    cs_buf_addf(&ans->body, "\"@odata.context\":\"%s/$metadata#Collection(mailFolder)\"",
+                req->base);
     w.comma = true;
     sim_jw_key(&w, "value");
     sim_jw_open(&w, '[');
@@ -483,7 +497,8 @@ void sim_folder_delta(struct sim_request *req, struct sim_answer *ans)
     if (t.folder >= mail->n_folder)
         t.walking = 0;
     start = (size_t)t.log_at;
-    while (!t.walking && n < page && t.log_at < mail->n_folder_log && mail->folder_log[t.log_at].visible_ms <= now) {
+    while (!t.walking && n < page && t.log_at < mail->n_folder_log &&
+           mail->folder_log[t.log_at].visible_ms <= now) {
         const struct sim_folder_entry *e = &mail->folder_log[t.log_at++];
 
         if (mail->folder[e->folder].gone)
@@ -500,8 +515,8 @@ void sim_folder_delta(struct sim_request *req, struct sim_answer *ans)
         sim_hash(req->mb->seed, t.log_at) % 100 < req->sim->v.same_link) {
         write_same(req, path.data, &w);
     } else {
-        t.is_delta = !t.walking &&
-                     (t.log_at == mail->n_folder_log || mail->folder_log[t.log_at].visible_ms > now);
+        t.is_delta = !t.walking && (t.log_at == mail->n_folder_log ||
+                                    mail->folder_log[t.log_at].visible_ms > now);
         t.nonce = (uint32_t)sim_rng_next(&req->rng);
         write_link(req, path.data, &t, &w);
     }

@@ -5,8 +5,10 @@
 
 #define DAY_MS INT64_C(86400000)
 
-static const char *const folder_names[] = {"Customers", "Projects", "Fabrikam", "Northwind", "Litware", "2024", "2025", "Invoices",
-                                           "Offers", "Support", "Newsletter", "Travel", "To do", "Reference", "Proseware", "Legal"};
+static const char *const folder_names[] = {"Customers", "Projects",  "Fabrikam",   "Northwind",
+                                           "Litware",   "2024",      "2025",       "Invoices",
+                                           "Offers",    "Support",   "Newsletter", "Travel",
+                                           "To do",     "Reference", "Proseware",  "Legal"};
 
 static void make_folders(struct sim_mailbox *mb, unsigned n)
 {
@@ -40,7 +42,8 @@ static uint32_t pick_folder(const struct sim_mailbox *mb, struct sim_rng *rng, b
     if (roll < 45 || (users == 0 && roll < 80))
         return SIM_F_INBOX;
     if (roll < 80)
-        return SIM_F_USER + (uint32_t)(sim_rng_below(rng, users) * sim_rng_below(rng, users) / users);
+        return SIM_F_USER +
+               (uint32_t)(sim_rng_below(rng, users) * sim_rng_below(rng, users) / users);
     if (roll < 88)
         return SIM_F_DELETED;
     return roll < 95 ? SIM_F_ARCHIVE : roll < 98 ? SIM_F_JUNK : SIM_F_CONVERSATIONS;
@@ -64,7 +67,10 @@ static struct sim_msg blank(struct sim_mailbox *mb, struct sim_rng *rng, int64_t
     m.n_inline = roll < 12 ? (uint8_t)(1 + sim_rng_below(rng, 2)) : 0;
     m.n_attachments = (uint8_t)(m.n_inline + (roll % 5 == 0 ? 1 + sim_rng_below(rng, 3) : 0));
     roll = sim_rng_below(rng, 1000);
-    m.kind = roll < 30 ? SIM_MEETING_REQUEST : roll < 45 ? SIM_MEETING_RESPONSE : roll < 50 ? SIM_MEETING_CANCELLED : SIM_MAIL;
+    m.kind = roll < 30   ? SIM_MEETING_REQUEST
+             : roll < 45 ? SIM_MEETING_RESPONSE
+             : roll < 50 ? SIM_MEETING_CANCELLED
+                         : SIM_MAIL;
     /* an answer to something recent, or something new */
     if (mail->n_msg > 0 && sim_rng_below(rng, 100) < 55) {
         size_t back = 1 + (size_t)sim_rng_below(rng, mail->n_msg < 60 ? mail->n_msg : 60);
@@ -98,12 +104,15 @@ void sim_mail_generate(struct sim_mailbox *mb, unsigned n_messages, unsigned n_f
 {
     struct sim_rng rng = {sim_hash(mb->seed, 21)};
     /* counted back from midnight: the same seed gives the same mailbox all day, and shifted by days for ever */
-    int64_t now = sim_now_ms(mb->sim) / DAY_MS * DAY_MS, span = (int64_t)mb->sim->years * 365 * DAY_MS;
+    int64_t now = sim_now_ms(mb->sim) / DAY_MS * DAY_MS,
+            span = (int64_t)mb->sim->years * 365 * DAY_MS;
 
     make_folders(mb, n_folders);
     for (unsigned i = 0; i < n_messages; i++) {
         /* evenly over the years, working hours more than nights */
-        int64_t when = now - span + (int64_t)((double)span * ((double)i + sim_rng_unit(&rng)) / (double)n_messages);
+        int64_t when =
+            now - span +
+            (int64_t)((double)span * ((double)i + sim_rng_unit(&rng)) / (double)n_messages);
         struct sim_msg m;
 
         if (when % DAY_MS < DAY_MS / 4 && sim_rng_below(&rng, 4) > 0)
@@ -113,7 +122,8 @@ void sim_mail_generate(struct sim_mailbox *mb, unsigned n_messages, unsigned n_f
         m = blank(mb, &rng, when);
         m.folder = pick_folder(mb, &rng, m.outgoing);
         m.is_draft = m.folder == SIM_F_DRAFTS;
-        m.is_read = m.outgoing || now - m.received_ms > 14 * DAY_MS || sim_rng_below(&rng, 100) < 70;
+        m.is_read =
+            m.outgoing || now - m.received_ms > 14 * DAY_MS || sim_rng_below(&rng, 100) < 70;
         m.moves = m.folder != SIM_F_INBOX && m.folder != SIM_F_SENT;
         sim_mail_put(mb, &m);
     }

@@ -17,7 +17,8 @@ static bool is(const struct sim_request *req, size_t i, const char *name)
 
 static void not_found(struct sim_answer *ans)
 {
-    sim_answer_error(ans, 404, "ErrorItemNotFound", "The specified object was not found in the store.");
+    sim_answer_error(ans, 404, "ErrorItemNotFound",
+                     "The specified object was not found in the store.");
 }
 
 static void unknown_path(struct sim_answer *ans)
@@ -50,14 +51,16 @@ static void list_folders(struct sim_request *req, struct sim_answer *ans, uint32
     struct sim_mail *mail = req->mb->mail;
     const char *hidden_text = sim_param(req, "includeHiddenFolders");
     bool hidden = hidden_text != NULL && strcasecmp(hidden_text, "true") == 0;
-    size_t top = number_or(sim_param(req, "$top"), 1000, FOLDER_PAGE), skip = number_or(sim_param(req, "$skip"), 1000000, 0);
+    size_t top = number_or(sim_param(req, "$top"), 1000, FOLDER_PAGE),
+           skip = number_or(sim_param(req, "$skip"), 1000000, 0);
     size_t at = 0;
     bool more = false;
     struct sim_jw w;
 
     sim_jw_init(&w, &ans->body, req->sim->v.quirks);
     sim_jw_open(&w, '{');
-    cs_buf_addf(&ans->body, "\"@odata.context\":\"%s/$metadata#users('%s')/mailFolders\"", req->base, req->mb->id);
+    cs_buf_addf(&ans->body, "\"@odata.context\":\"%s/$metadata#users('%s')/mailFolders\"",
+                req->base, req->mb->id);
     w.comma = true;
     sim_jw_key(&w, "value");
     sim_jw_open(&w, '[');
@@ -86,7 +89,8 @@ static void list_folders(struct sim_request *req, struct sim_answer *ans, uint32
             sim_folder_id(req->mb, parent, id);
             cs_buf_addf(&url, "('%s')/childFolders", id);
         }
-        cs_buf_addf(&url, "?%%24top=%zu&%%24skip=%zu%s", top, skip + top, hidden ? "&includeHiddenFolders=true" : "");
+        cs_buf_addf(&url, "?%%24top=%zu&%%24skip=%zu%s", top, skip + top,
+                    hidden ? "&includeHiddenFolders=true" : "");
         sim_jw_kstr(&w, "@odata.nextLink", url.data);
         cs_buf_clear(&url);
     }
@@ -112,8 +116,9 @@ static void list_attachments(struct sim_request *req, struct sim_answer *ans, ui
 
     sim_jw_init(&w, &ans->body, req->sim->v.quirks);
     sim_jw_open(&w, '{');
-    cs_buf_addf(&ans->body, "\"@odata.context\":\"%s/$metadata#users('%s')/messages('x')/attachments\"", req->base,
-                req->mb->id);
+    cs_buf_addf(&ans->body,
+                "\"@odata.context\":\"%s/$metadata#users('%s')/messages('x')/attachments\"",
+                req->base, req->mb->id);
     w.comma = true;
     sim_jw_key(&w, "value");
     sim_jw_open(&w, '[');
@@ -123,7 +128,8 @@ static void list_attachments(struct sim_request *req, struct sim_answer *ans, ui
     sim_jw_close(&w, '}');
 }
 
-static void one_attachment(struct sim_request *req, struct sim_answer *ans, uint32_t msg, const char *text, bool value)
+static void one_attachment(struct sim_request *req, struct sim_answer *ans, uint32_t msg,
+                           const char *text, bool value)
 {
     struct sim_id id;
     struct sim_jw w;
@@ -131,14 +137,16 @@ static void one_attachment(struct sim_request *req, struct sim_answer *ans, uint
 
     if (r < 0) {
         bad_id(ans, r);
-    } else if (id.kind != SIM_ID_ATTACHMENT || id.num != msg || id.sub >= req->mb->mail->msg[msg].n_attachments) {
+    } else if (id.kind != SIM_ID_ATTACHMENT || id.num != msg ||
+               id.sub >= req->mb->mail->msg[msg].n_attachments) {
         not_found(ans);
     } else if (!value) {
         sim_jw_init(&w, &ans->body, req->sim->v.quirks);
         sim_attachment_write(req, msg, (unsigned)id.sub, sim_param(req, "$select"), &w);
         splice_context(ans, 0, req->base, "attachments");
     } else if (sim_attachment_kind(req->mb, msg, (unsigned)id.sub) == 'r') {
-        sim_answer_error(ans, 405, "ErrorInvalidRequest", "$value is not supported for reference attachments.");
+        sim_answer_error(ans, 405, "ErrorInvalidRequest",
+                         "$value is not supported for reference attachments.");
     } else {
         ans->content_type = "application/octet-stream";
         sim_attachment_bytes(req->mb, msg, (unsigned)id.sub, &ans->body);
@@ -154,11 +162,13 @@ static void mime(struct sim_request *req, struct sim_answer *ans, uint32_t msg)
     ans->content_type = "text/plain";
     cs_buf_addf(&ans->body, "From: %s <%s>\r\n", letter.from.name, letter.from.address);
     for (size_t i = 0; i < letter.n_to; i++)
-        cs_buf_addf(&ans->body, "%s%s <%s>\r\n", i == 0 ? "To: " : "\t, ", letter.to[i].name, letter.to[i].address);
+        cs_buf_addf(&ans->body, "%s%s <%s>\r\n", i == 0 ? "To: " : "\t, ", letter.to[i].name,
+                    letter.to[i].address);
     cs_buf_addf(&ans->body, "Subject: %s\r\nMessage-ID: ", letter.subject);
     sim_letter_message_id(req->mb, msg, &ans->body);
-    cs_buf_adds(&ans->body, "\r\nMIME-Version: 1.0\r\nContent-Type: text/html; charset=\"utf-8\"\r\n"
-                            "Content-Transfer-Encoding: 8bit\r\n\r\n");
+    cs_buf_adds(&ans->body,
+                "\r\nMIME-Version: 1.0\r\nContent-Type: text/html; charset=\"utf-8\"\r\n"
+                "Content-Transfer-Encoding: 8bit\r\n\r\n");
     sim_letter_body(req->mb, msg, true, false, &ans->body);
 }
 
@@ -174,13 +184,15 @@ static void one_message(struct sim_request *req, struct sim_answer *ans, size_t 
         bad_id(ans, msg);
         return;
     }
-    if (folder != SIM_NONE && req->mb->mail->msg[msg].folder != folder && !req->mb->mail->folder[folder].search) {
+    if (folder != SIM_NONE && req->mb->mail->msg[msg].folder != folder &&
+        !req->mb->mail->folder[folder].search) {
         not_found(ans);
         return;
     }
     if (req->n_seg == at + 1) {
         if (unknown > 0) {
-            sim_answer_error(ans, 400, "RequestBroker--ParseUri", "Could not find a property named in $select.");
+            sim_answer_error(ans, 400, "RequestBroker--ParseUri",
+                             "Could not find a property named in $select.");
             return;
         }
         sim_jw_init(&w, &ans->body, req->sim->v.quirks);
@@ -191,7 +203,8 @@ static void one_message(struct sim_request *req, struct sim_answer *ans, size_t 
         mime(req, ans, (uint32_t)msg);
     } else if (is(req, at + 1, "attachments") && req->n_seg == at + 2) {
         list_attachments(req, ans, (uint32_t)msg);
-    } else if (is(req, at + 1, "attachments") && (req->n_seg == at + 3 || (req->n_seg == at + 4 && is(req, at + 3, "$value")))) {
+    } else if (is(req, at + 1, "attachments") &&
+               (req->n_seg == at + 3 || (req->n_seg == at + 4 && is(req, at + 3, "$value")))) {
         one_attachment(req, ans, (uint32_t)msg, req->seg[at + 2], req->n_seg == at + 4);
     } else {
         unknown_path(ans);
@@ -225,7 +238,8 @@ static void in_folder(struct sim_request *req, struct sim_answer *ans)
 void sim_mail_handle(struct sim_request *req, struct sim_answer *ans)
 {
     if (strcmp(req->method, "GET") != 0) {
-        sim_answer_error(ans, 405, "ErrorInvalidRequest", "This simulator only answers reads of mail.");
+        sim_answer_error(ans, 405, "ErrorInvalidRequest",
+                         "This simulator only answers reads of mail.");
     } else if (is(req, 2, "mailFolders")) {
         if (req->n_seg == 3)
             list_folders(req, ans, SIM_F_ROOT);
@@ -237,7 +251,8 @@ void sim_mail_handle(struct sim_request *req, struct sim_answer *ans)
         sim_mail_list(req, ans, SIM_NONE);
     } else if (is(req, 3, "delta") && req->n_seg == 4) {
         sim_answer_error(ans, 400, "BadRequest",
-                         "Unsupported request: Change tracking is not supported against 'microsoft.graph.message'.");
+                         "Unsupported request: Change tracking is not supported against "
+                         "'microsoft.graph.message'.");
     } else {
         one_message(req, ans, 3, SIM_NONE);
     }

@@ -113,7 +113,8 @@ static void write_parties(struct sim_jw *w, const char *key, const struct sim_pa
     sim_jw_close(w, ']');
 }
 
-static void write_body(const struct sim_request *req, uint32_t msg, const char *key, bool unique, struct sim_jw *w)
+static void write_body(const struct sim_request *req, uint32_t msg, const char *key, bool unique,
+                       struct sim_jw *w)
 {
     const struct sim_over *o = req->mb->mail->msg[msg].over;
     bool html = !req->text_body && !(o != NULL && o->html_is_text);
@@ -173,7 +174,8 @@ static void write_header(struct sim_jw *w, const char *name, const char *value)
     sim_jw_close(w, '}');
 }
 
-static void write_headers(const struct sim_request *req, uint32_t msg, const struct sim_letter *l, struct sim_jw *w)
+static void write_headers(const struct sim_request *req, uint32_t msg, const struct sim_letter *l,
+                          struct sim_jw *w)
 {
     const struct sim_mailbox *mb = req->mb;
     const struct sim_msg *m = &mb->mail->msg[msg];
@@ -182,7 +184,8 @@ static void write_headers(const struct sim_request *req, uint32_t msg, const str
     cs_buf_init(&b, 0);
     sim_jw_key(w, "internetMessageHeaders");
     sim_jw_open(w, '[');
-    cs_buf_addf(&b, "from mail.%s (2603:10a6::1) by mx.%s with HTTPS", mb->sim->domain, mb->sim->domain);
+    cs_buf_addf(&b, "from mail.%s (2603:10a6::1) by mx.%s with HTTPS", mb->sim->domain,
+                mb->sim->domain);
     write_header(w, "Received", b.data);
     cs_buf_reset(&b);
     sim_letter_message_id(mb, msg, &b);
@@ -232,26 +235,30 @@ static const char *type_of(const struct sim_msg *m)
 
 static void write_meeting(const struct sim_msg *m, struct sim_jw *w)
 {
-    static const char *const answers[] = {"meetingAccepted", "meetingTenativelyAccepted", "meetingDeclined"};
+    static const char *const answers[] = {"meetingAccepted", "meetingTenativelyAccepted",
+                                          "meetingDeclined"};
     char start[96];
     int64_t day = m->received_ms / 86400000 + 3;
 
-    sim_jw_kstr(w, "meetingMessageType", m->kind == SIM_MEETING_REQUEST    ? "meetingRequest"
-                                         : m->kind == SIM_MEETING_RESPONSE ? answers[m->seed % 3]
-                                                                           : "meetingCancelled");
+    sim_jw_kstr(w, "meetingMessageType",
+                m->kind == SIM_MEETING_REQUEST    ? "meetingRequest"
+                : m->kind == SIM_MEETING_RESPONSE ? answers[m->seed % 3]
+                                                  : "meetingCancelled");
     sim_jw_kstr(w, "type", "singleInstance");
     sim_jw_kbool(w, "isOutOfDate", false);
     sim_jw_kbool(w, "isAllDay", false);
     sim_jw_kbool(w, "isDelegated", false);
     sim_jw_knull(w, "recurrence");
-    snprintf(start, sizeof(start), "{\"dateTime\":\"%04d-%02d-%02dT10:00:00.0000000\",\"timeZone\":\"UTC\"}",
+    snprintf(start, sizeof(start),
+             "{\"dateTime\":\"%04d-%02d-%02dT10:00:00.0000000\",\"timeZone\":\"UTC\"}",
              (int)(2020 + day % 8), (int)(1 + day % 12), (int)(1 + day % 28));
     sim_jw_key(w, "startDateTime");
     sim_jw_raw(w, start);
     sim_jw_key(w, "endDateTime");
     sim_jw_raw(w, start);
     sim_jw_key(w, "location");
-    sim_jw_raw(w, "{\"displayName\":\"\",\"locationType\":\"default\",\"uniqueIdType\":\"unknown\"}");
+    sim_jw_raw(w,
+               "{\"displayName\":\"\",\"locationType\":\"default\",\"uniqueIdType\":\"unknown\"}");
     if (m->kind == SIM_MEETING_REQUEST) {
         sim_jw_kstr(w, "meetingRequestType", "newMeetingRequest");
         sim_jw_kbool(w, "responseRequested", true);
@@ -263,12 +270,13 @@ static void write_meeting(const struct sim_msg *m, struct sim_jw *w)
 
 #define HAS(p) ((select & SIM_BIT(p)) != 0)
 
-void sim_msg_write(const struct sim_request *req, uint32_t msg, uint64_t select, bool delta, struct sim_jw *w)
+void sim_msg_write(const struct sim_request *req, uint32_t msg, uint64_t select, bool delta,
+                   struct sim_jw *w)
 {
     static const char *const importance[] = {"low", "normal", "high"};
-    const uint64_t people = SIM_BIT(SIM_P_SENDER) | SIM_BIT(SIM_P_FROM) | SIM_BIT(SIM_P_TO) | SIM_BIT(SIM_P_CC) |
-                            SIM_BIT(SIM_P_BCC) | SIM_BIT(SIM_P_REPLY_TO) | SIM_BIT(SIM_P_SUBJECT) |
-                            SIM_BIT(SIM_P_HEADERS);
+    const uint64_t people = SIM_BIT(SIM_P_SENDER) | SIM_BIT(SIM_P_FROM) | SIM_BIT(SIM_P_TO) |
+                            SIM_BIT(SIM_P_CC) | SIM_BIT(SIM_P_BCC) | SIM_BIT(SIM_P_REPLY_TO) |
+                            SIM_BIT(SIM_P_SUBJECT) | SIM_BIT(SIM_P_HEADERS);
     const struct sim_mailbox *mb = req->mb;
     const struct sim_msg *m = &mb->mail->msg[msg];
     char text[SIM_ID_MAX + 64], key[SIM_CHANGE_KEY_MAX];
@@ -324,7 +332,8 @@ void sim_msg_write(const struct sim_request *req, uint32_t msg, uint64_t select,
         sim_jw_kstr(w, "conversationId", text);
     }
     if (HAS(SIM_P_CONVERSATION_INDEX)) {
-        snprintf(text, sizeof(text), "AQHY%012llx%04xAA==", (unsigned long long)sim_hash(mb->seed, m->thread) & 0xffffffffffffU,
+        snprintf(text, sizeof(text), "AQHY%012llx%04xAA==",
+                 (unsigned long long)sim_hash(mb->seed, m->thread) & 0xffffffffffffU,
                  m->depth & 0xffffU);
         sim_jw_kstr(w, "conversationIndex", text);
     }
@@ -417,7 +426,8 @@ void sim_folder_write(const struct sim_request *req, uint32_t folder, bool delta
     sim_jw_kstr(w, "parentFolderId", id);
     sim_jw_kint(w, "childFolderCount", sim_folder_children(mb, folder, false));
     sim_jw_kint(w, "unreadItemCount", f->search ? mb->mail->folder[SIM_F_INBOX].unread : f->unread);
-    sim_jw_kint(w, "totalItemCount", f->search ? mb->mail->folder[SIM_F_INBOX].unread : (int64_t)f->n_members);
+    sim_jw_kint(w, "totalItemCount",
+                f->search ? mb->mail->folder[SIM_F_INBOX].unread : (int64_t)f->n_members);
     sim_jw_kint(w, "sizeInBytes", (int64_t)f->n_members * mb->mail->mean_body);
     sim_jw_kbool(w, "isHidden", f->hidden);
     if (f->search) {
@@ -445,7 +455,8 @@ char sim_attachment_kind(const struct sim_mailbox *mb, uint32_t msg, unsigned in
     return roll == 0 ? 'r' : roll == 1 ? 'i' : 'f';
 }
 
-void sim_attachment_bytes(const struct sim_mailbox *mb, uint32_t msg, unsigned index, struct cs_buf *out)
+void sim_attachment_bytes(const struct sim_mailbox *mb, uint32_t msg, unsigned index,
+                          struct cs_buf *out)
 {
     const struct sim_msg *m = &mb->mail->msg[msg];
     struct sim_rng rng = {sim_hash(m->seed, 500 + index)};
@@ -454,7 +465,8 @@ void sim_attachment_bytes(const struct sim_mailbox *mb, uint32_t msg, unsigned i
     size_t n;
 
     if (sim_attachment_kind(mb, msg, index) == 'i') {
-        cs_buf_adds(out, "From: someone@example.com\r\nSubject: forwarded\r\n\r\nAn attached mail.\r\n");
+        cs_buf_adds(out,
+                    "From: someone@example.com\r\nSubject: forwarded\r\n\r\nAn attached mail.\r\n");
         return;
     }
     sim_content_file(sim_hash(m->seed, 600 + index), index < m->n_inline, name, &type, &n);
@@ -472,7 +484,8 @@ static void add_base64(struct cs_buf *out, const unsigned char *p, size_t n)
     static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
     for (size_t i = 0; i < n; i += 3) {
-        uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
+        uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) |
+                     (i + 2 < n ? p[i + 2] : 0);
 
         cs_buf_addc(out, set[v >> 18]);
         cs_buf_addc(out, set[(v >> 12) & 63]);
@@ -500,8 +513,8 @@ static bool chosen(const char *select, const char *name)
     return false;
 }
 
-void sim_attachment_write(const struct sim_request *req, uint32_t msg, unsigned index, const char *select,
-                          struct sim_jw *w)
+void sim_attachment_write(const struct sim_request *req, uint32_t msg, unsigned index,
+                          const char *select, struct sim_jw *w)
 {
     const struct sim_mailbox *mb = req->mb;
     const struct sim_msg *m = &mb->mail->msg[msg];
@@ -521,9 +534,10 @@ void sim_attachment_write(const struct sim_request *req, uint32_t msg, unsigned 
         size = 2000;
     }
     sim_jw_open(w, '{');
-    sim_jw_kstr(w, "@odata.type", kind == 'f'   ? "#microsoft.graph.fileAttachment"
-                                  : kind == 'i' ? "#microsoft.graph.itemAttachment"
-                                                : "#microsoft.graph.referenceAttachment");
+    sim_jw_kstr(w, "@odata.type",
+                kind == 'f'   ? "#microsoft.graph.fileAttachment"
+                : kind == 'i' ? "#microsoft.graph.itemAttachment"
+                              : "#microsoft.graph.referenceAttachment");
     sim_jw_kstr(w, "@odata.mediaContentType", type != NULL ? type : "application/octet-stream");
     sim_id_format(mb, aid, text);
     sim_jw_kstr(w, "id", text);
@@ -539,7 +553,8 @@ void sim_attachment_write(const struct sim_request *req, uint32_t msg, unsigned 
         sim_jw_kbool(w, "isInline", is_inline);
     if (kind == 'f' && chosen(select, "contentId")) {
         if (is_inline) {
-            snprintf(text, sizeof(text), "image%03u.png@01D%05X.%08X", index + 1, (unsigned)(h & 0xfffff), (unsigned)(h >> 32));
+            snprintf(text, sizeof(text), "image%03u.png@01D%05X.%08X", index + 1,
+                     (unsigned)(h & 0xfffff), (unsigned)(h >> 32));
             sim_jw_kstr(w, "contentId", text);
         } else {
             sim_jw_knull(w, "contentId");

@@ -16,14 +16,36 @@
 #define MAX_TOP   1000
 #define PAGE      10
 
-enum field { F_RECEIVED, F_SENT, F_MODIFIED, F_CREATED, F_MESSAGE_ID, F_PARENT, F_READ, F_DRAFT, F_ATTACHMENTS, F_SUBJECT, F_FROM, F_CONVERSATION, F_NONE };
+enum field {
+    F_RECEIVED,
+    F_SENT,
+    F_MODIFIED,
+    F_CREATED,
+    F_MESSAGE_ID,
+    F_PARENT,
+    F_READ,
+    F_DRAFT,
+    F_ATTACHMENTS,
+    F_SUBJECT,
+    F_FROM,
+    F_CONVERSATION,
+    F_NONE
+};
 enum op { OP_EQ, OP_NE, OP_GE, OP_GT, OP_LE, OP_LT };
 
 static const char *const field_names[F_NONE] = {
-    [F_RECEIVED] = "receivedDateTime", [F_SENT] = "sentDateTime", [F_MODIFIED] = "lastModifiedDateTime",
-    [F_CREATED] = "createdDateTime", [F_MESSAGE_ID] = "internetMessageId", [F_PARENT] = "parentFolderId",
-    [F_READ] = "isRead", [F_DRAFT] = "isDraft", [F_ATTACHMENTS] = "hasAttachments", [F_SUBJECT] = "subject",
-    [F_FROM] = "from/emailAddress/address", [F_CONVERSATION] = "conversationId",
+    [F_RECEIVED] = "receivedDateTime",
+    [F_SENT] = "sentDateTime",
+    [F_MODIFIED] = "lastModifiedDateTime",
+    [F_CREATED] = "createdDateTime",
+    [F_MESSAGE_ID] = "internetMessageId",
+    [F_PARENT] = "parentFolderId",
+    [F_READ] = "isRead",
+    [F_DRAFT] = "isDraft",
+    [F_ATTACHMENTS] = "hasAttachments",
+    [F_SUBJECT] = "subject",
+    [F_FROM] = "from/emailAddress/address",
+    [F_CONVERSATION] = "conversationId",
 };
 
 struct clause {
@@ -62,7 +84,10 @@ static bool is_time(enum field f)
 
 static int64_t time_of(const struct sim_msg *m, enum field f)
 {
-    return f == F_RECEIVED ? m->received_ms : f == F_SENT ? m->sent_ms : f == F_MODIFIED ? m->modified_ms : m->created_ms;
+    return f == F_RECEIVED   ? m->received_ms
+           : f == F_SENT     ? m->sent_ms
+           : f == F_MODIFIED ? m->modified_ms
+                             : m->created_ms;
 }
 
 /* One "field op value"; *p moves behind it. */
@@ -111,7 +136,8 @@ static int parse_clause(const char **p, struct clause *c)
             return -EINVAL;
         c->ms = utc_s * 1000;
         /* milliseconds, from the first three fraction digits */
-        for (int i = 1, scale = 100; dot != NULL && dot[i] >= '0' && dot[i] <= '9' && scale > 0; i++, scale /= 10)
+        for (int i = 1, scale = 100; dot != NULL && dot[i] >= '0' && dot[i] <= '9' && scale > 0;
+             i++, scale /= 10)
             c->ms += (dot[i] - '0') * scale;
     } else if (c->field == F_READ || c->field == F_DRAFT || c->field == F_ATTACHMENTS) {
         c->yes = strcasecmp(c->text, "true") == 0;
@@ -226,7 +252,9 @@ static bool matches(struct list *l, uint32_t msg)
 
             order = t < c->ms ? -1 : t > c->ms;
         } else if (c->field == F_READ || c->field == F_DRAFT || c->field == F_ATTACHMENTS) {
-            bool v = c->field == F_READ ? m->is_read : c->field == F_DRAFT ? m->is_draft : m->n_attachments > m->n_inline;
+            bool v = c->field == F_READ    ? m->is_read
+                     : c->field == F_DRAFT ? m->is_draft
+                                           : m->n_attachments > m->n_inline;
 
             order = v != c->yes;
         } else {
@@ -248,7 +276,8 @@ static int by_keys(const void *pa, const void *pb, void *user)
         int order = 0;
 
         if (is_time(k->field)) {
-            int64_t x = time_of(&l->mb->mail->msg[*a], k->field), y = time_of(&l->mb->mail->msg[*b], k->field);
+            int64_t x = time_of(&l->mb->mail->msg[*a], k->field),
+                    y = time_of(&l->mb->mail->msg[*b], k->field);
 
             order = x < y ? -1 : x > y;
         } else if (k->field == F_READ) {
@@ -365,12 +394,14 @@ void sim_mail_list(struct sim_request *req, struct sim_answer *ans, uint32_t fol
     select &= ~SIM_BIT(SIM_P_HEADERS); /* of one message only */
     if (unknown > 0) {
         sim_answer_error(ans, 400, "RequestBroker--ParseUri",
-                         "Could not find a property named in $select on type 'Microsoft.OutlookServices.Message'.");
+                         "Could not find a property named in $select on type "
+                         "'Microsoft.OutlookServices.Message'.");
         return;
     }
     if ((top_text != NULL && (!number(top_text, MAX_TOP, &top) || top == 0)) ||
-        (skip_text != NULL && !number(skip_text, 100000000, &skip)) || sim_param(req, "$search") != NULL ||
-        (filter != NULL && parse_filter(&l, filter) < 0) || (orderby != NULL && parse_orderby(&l, orderby) < 0)) {
+        (skip_text != NULL && !number(skip_text, 100000000, &skip)) ||
+        sim_param(req, "$search") != NULL || (filter != NULL && parse_filter(&l, filter) < 0) ||
+        (orderby != NULL && parse_orderby(&l, orderby) < 0)) {
         sim_answer_error(ans, 400, "ErrorInvalidUrlQuery", "The OData request is not supported.");
         return;
     }
@@ -389,7 +420,8 @@ void sim_mail_list(struct sim_request *req, struct sim_answer *ans, uint32_t fol
     found = candidates(&l, members, n_members, &n);
     sim_jw_init(&w, &ans->body, req->sim->v.quirks);
     sim_jw_open(&w, '{');
-    cs_buf_addf(&ans->body, "\"@odata.context\":\"%s/$metadata#users('%s')/messages\"", req->base, req->mb->id);
+    cs_buf_addf(&ans->body, "\"@odata.context\":\"%s/$metadata#users('%s')/messages\"", req->base,
+                req->mb->id);
     w.comma = true;
     sim_jw_key(&w, "value");
     sim_jw_open(&w, '[');

@@ -19,8 +19,9 @@
 #include "calendar.h"
 #endif
 
-static const char *const first_names[] = {"ann", "bob", "carla", "dmitri", "eva", "farid", "grace", "hiro",
-                                          "ines", "jonas", "katja", "liam", "mei", "nora", "omar", "paula"};
+static const char *const first_names[] = {"ann",   "bob",  "carla", "dmitri", "eva",   "farid",
+                                          "grace", "hiro", "ines",  "jonas",  "katja", "liam",
+                                          "mei",   "nora", "omar",  "paula"};
 
 static void name_mailbox(struct sim_mailbox *mb, const struct sim_conf *conf)
 {
@@ -33,7 +34,8 @@ static void name_mailbox(struct sim_mailbox *mb, const struct sim_conf *conf)
     else if (made_up < n_first)
         snprintf(text, sizeof(text), "%s@%s", first_names[made_up], conf->domain);
     else
-        snprintf(text, sizeof(text), "%s%zu@%s", first_names[made_up % n_first], made_up / n_first + 1, conf->domain);
+        snprintf(text, sizeof(text), "%s%zu@%s", first_names[made_up % n_first],
+                 made_up / n_first + 1, conf->domain);
     for (char *p = text; *p != '\0'; p++)
         *p = (char)tolower((unsigned char)*p);
     mb->address = sim_strdup(text);
@@ -93,7 +95,8 @@ static void print_ready(const struct sim *sim, unsigned port, unsigned control_p
     struct cs_buf b;
     struct sim_jw w;
 
-    snprintf(graph, sizeof(graph), "%s://127.0.0.1:%u", conf->tls_cert != NULL ? "https" : "http", port);
+    snprintf(graph, sizeof(graph), "%s://127.0.0.1:%u", conf->tls_cert != NULL ? "https" : "http",
+             port);
     snprintf(control, sizeof(control), "http://127.0.0.1:%u", control_port);
     cs_buf_init(&b, 0);
     sim_jw_init(&w, &b, 0);

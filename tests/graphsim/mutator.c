@@ -15,9 +15,23 @@
 #include "calendar.h"
 #endif
 
-enum kind { M_ARRIVE, M_READ, M_FLAG, M_MOVE, M_TRASH, M_THERE_AND_BACK, M_DELETE, M_FOLDER, M_EVENT, M_EVICT, M_KINDS };
+enum kind {
+    M_ARRIVE,
+    M_READ,
+    M_FLAG,
+    M_MOVE,
+    M_TRASH,
+    M_THERE_AND_BACK,
+    M_DELETE,
+    M_FOLDER,
+    M_EVENT,
+    M_EVICT,
+    M_KINDS
+};
 
-static const char *const kind_names[M_KINDS] = {"arrive", "read", "flag", "move", "trash", "there_and_back", "delete", "folder", "event", "evict"};
+static const char *const kind_names[M_KINDS] = {"arrive", "read",           "flag",   "move",
+                                                "trash",  "there_and_back", "delete", "folder",
+                                                "event",  "evict"};
 /* evict 0: a test says when it wants its tokens to die */
 static const unsigned default_weights[M_KINDS] = {30, 25, 5, 15, 5, 3, 5, 1, 10, 0};
 
@@ -57,8 +71,8 @@ static uint32_t pick_folder(struct sim_mailbox *mb, struct sim_rng *rng, uint32_
         uint32_t f = (uint32_t)sim_rng_below(rng, mb->mail->n_folder);
         const struct sim_folder *folder = &mb->mail->folder[f];
 
-        if (f != SIM_F_ROOT && f != not_this && !folder->gone && !folder->search && !folder->hidden &&
-            f != SIM_F_DRAFTS && f != SIM_F_OUTBOX && folder->parent != SIM_NONE)
+        if (f != SIM_F_ROOT && f != not_this && !folder->gone && !folder->search &&
+            !folder->hidden && f != SIM_F_DRAFTS && f != SIM_F_OUTBOX && folder->parent != SIM_NONE)
             return f;
     }
     return not_this == SIM_F_INBOX ? SIM_F_ARCHIVE : SIM_F_INBOX;
@@ -106,16 +120,15 @@ static bool change(struct sim_mailbox *mb, enum kind kind, struct sim_rng *rng)
     uint32_t msg = pick_msg(mb, rng), home;
     struct sim_msg m;
 
-    if (kind != M_ARRIVE && kind != M_FOLDER && kind != M_EVENT && kind != M_EVICT && msg == SIM_NONE)
+    if (kind != M_ARRIVE && kind != M_FOLDER && kind != M_EVENT && kind != M_EVICT &&
+        msg == SIM_NONE)
         return false;
     switch (kind) {
     case M_ARRIVE:
         m = sim_mail_invent(mb, rng, sim_now_ms(mb->sim));
         sim_mail_add(mb, &m);
         return true;
-    case M_READ:
-        sim_mail_set_read(mb, msg, !mb->mail->msg[msg].is_read);
-        return true;
+    case M_READ: sim_mail_set_read(mb, msg, !mb->mail->msg[msg].is_read); return true;
     case M_FLAG:
         mb->mail->msg[msg].flagged = (uint8_t)((mb->mail->msg[msg].flagged + 1) % 3);
         sim_mail_touch(mb, msg, SIM_BIT(SIM_P_FLAG));
@@ -211,7 +224,8 @@ static void *run(void *user)
         }
         clock_gettime(CLOCK_MONOTONIC, &now);
         if (is_later(&mu->due, &now)) {
-            (void)pthread_cond_timedwait(&mu->wake, &mu->lock, &mu->due); /* woken or due: the loop looks */
+            (void)pthread_cond_timedwait(&mu->wake, &mu->lock,
+                                         &mu->due); /* woken or due: the loop looks */
             continue;
         }
         step(mu);
@@ -311,8 +325,9 @@ static const char *read_chosen(struct sim *sim, cs_json_val list, bool **ret)
     *ret = sim_alloc(sim->n_mailboxes, sizeof(**ret));
     for (size_t i = 0; i < n; i++) {
         const char *name;
-        struct sim_mailbox *mb =
-            cs_json_val_str(cs_json_at(list, i), 200, &name) == 0 ? sim_find_mailbox(sim, name) : NULL;
+        struct sim_mailbox *mb = cs_json_val_str(cs_json_at(list, i), 200, &name) == 0
+                                     ? sim_find_mailbox(sim, name)
+                                     : NULL;
 
         if (mb == NULL) {
             free(*ret);

@@ -12,8 +12,8 @@
 #include "calendar.h"
 #endif
 
-#define TEXT_MAX (4U << 20)
-#define LIST_MAX 500
+#define TEXT_MAX  (4U << 20)
+#define LIST_MAX  500
 #define COUNT_MAX 10000
 
 static void fail(struct sim_jw *w, const char *why)
@@ -54,7 +54,8 @@ static int64_t folder_of(struct sim_mailbox *mb, cs_json_val op, const char *nam
         for (uint32_t i = 0; i < mb->mail->n_folder; i++) {
             const struct sim_folder *f = &mb->mail->folder[i];
 
-            if (!f->gone && f->parent == (uint32_t)at && strlen(f->name) == n && strncmp(f->name, part, n) == 0)
+            if (!f->gone && f->parent == (uint32_t)at && strlen(f->name) == n &&
+                strncmp(f->name, part, n) == 0)
                 next = i;
         }
         if (next < 0)
@@ -111,7 +112,9 @@ static void people(cs_json_val list, struct sim_person_ref **ret, size_t *n)
 /* Reads what a message may be given. @return the properties that were named */
 static uint64_t apply(struct sim_msg *m, cs_json_val v)
 {
-    static const char *const importance[] = {"low", "normal", "high"}, *const flags[] = {"notFlagged", "flagged", "complete"};
+    static const char *const importance[] = {"low", "normal", "high"}, *const flags[] = {
+                                                                           "notFlagged", "flagged",
+                                                                           "complete"};
     uint64_t mask = 0;
     const char *text;
     int64_t n;
@@ -202,7 +205,8 @@ static uint64_t apply(struct sim_msg *m, cs_json_val v)
 
 static void op_arrive(struct sim_mailbox *mb, cs_json_val op, struct sim_jw *w)
 {
-    int64_t folder = cs_json_get(op, "folder") != NULL ? folder_of(mb, op, "folder") : SIM_F_INBOX, count = 1;
+    int64_t folder = cs_json_get(op, "folder") != NULL ? folder_of(mb, op, "folder") : SIM_F_INBOX,
+            count = 1;
     struct sim_rng rng = {sim_hash(mb->seed, mb->seq + 0x5000)};
     const char *text;
     bool read;
@@ -297,7 +301,8 @@ static void op_evict(struct sim_mailbox *mb, cs_json_val op, struct sim_jw *w)
 
 static void op_folder(struct sim_mailbox *mb, const char *name, cs_json_val op, struct sim_jw *w)
 {
-    int64_t folder = folder_of(mb, op, "folder"), parent = cs_json_get(op, "parent") != NULL ? folder_of(mb, op, "parent") : SIM_F_ROOT;
+    int64_t folder = folder_of(mb, op, "folder"),
+            parent = cs_json_get(op, "parent") != NULL ? folder_of(mb, op, "parent") : SIM_F_ROOT;
     const char *text = NULL;
     char id[SIM_ID_MAX];
     bool hidden = false;
@@ -338,7 +343,8 @@ void sim_op(struct sim_mailbox *mb, const void *json_object, struct sim_jw *w)
         fail(w, "\"op\" is missing");
     } else if (strcmp(name, "arrive") == 0) {
         op_arrive(mb, op, w);
-    } else if (strcmp(name, "move") == 0 || strcmp(name, "delete") == 0 || strcmp(name, "soft_delete") == 0) {
+    } else if (strcmp(name, "move") == 0 || strcmp(name, "delete") == 0 ||
+               strcmp(name, "soft_delete") == 0) {
         msg = msg_of(mb, op);
         to = name[0] == 'm' ? folder_of(mb, op, "to") : SIM_F_DELETED;
         if (msg < 0 || to < 0) {
@@ -351,7 +357,8 @@ void sim_op(struct sim_mailbox *mb, const void *json_object, struct sim_jw *w)
         }
     } else if (strcmp(name, "patch") == 0) {
         op_patch(mb, op, w);
-    } else if (strcmp(name, "touch") == 0) { /* a change that no property shows, as of an attachment */
+    } else if (strcmp(name, "touch") ==
+               0) { /* a change that no property shows, as of an attachment */
         msg = msg_of(mb, op);
         if (msg < 0) {
             fail(w, "no such message");

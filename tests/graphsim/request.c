@@ -292,8 +292,8 @@ void sim_delta_evict(struct sim_gen *gen)
     gen->lowest = ++gen->current;
 }
 
-bool sim_delta_alive(const struct sim_request *req, struct sim_answer *ans, const struct sim_gen *gen,
-                     uint32_t token, const char *initial)
+bool sim_delta_alive(const struct sim_request *req, struct sim_answer *ans,
+                     const struct sim_gen *gen, uint32_t token, const char *initial)
 {
     unsigned form = req->sim->v.gone_form;
     char text[160];
@@ -302,8 +302,9 @@ bool sim_delta_alive(const struct sim_request *req, struct sim_answer *ans, cons
         return true;
     if (form == 0)
         form = 1 + gen->current % 3;
-    snprintf(text, sizeof(text), "The sync state generation is not found; generation=%u;[highest=%u][%u][%u].",
-             token, gen->current, gen->current, gen->lowest);
+    snprintf(text, sizeof(text),
+             "The sync state generation is not found; generation=%u;[highest=%u][%u][%u].", token,
+             gen->current, gen->current, gen->lowest);
     if (form == 1) {
         sim_answer_error(ans, 410, "SyncStateNotFound", text);
     } else if (form == 2) {
@@ -311,7 +312,8 @@ bool sim_delta_alive(const struct sim_request *req, struct sim_answer *ans, cons
 
         cs_buf_init(&url, 0);
         cs_buf_addf(&url, "%s%s?$deltatoken=", req->base, initial);
-        sim_answer_error(ans, 410, "resyncRequired", "Resync required. Replace any local items with the server's version.");
+        sim_answer_error(ans, 410, "resyncRequired",
+                         "Resync required. Replace any local items with the server's version.");
         sim_answer_header(ans, "Location", url.data);
         cs_buf_clear(&url);
     } else {

@@ -17,7 +17,8 @@ void sim_request_prefer(struct sim_request *req, const char *value);
 
 void sim_answer_init(struct sim_answer *ans);
 void sim_answer_clear(struct sim_answer *ans);
-const char *sim_answer_find(const struct sim_answer *ans, const char *name); /* NULL: no such header */
+const char *sim_answer_find(const struct sim_answer *ans,
+                            const char *name); /* NULL: no such header */
 
 /** Percent-decodes n bytes into malloc'd text; NULL: malformed. plus: '+' is a space (forms). */
 char *sim_url_decode(const char *p, size_t n, bool plus);

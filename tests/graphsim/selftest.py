@@ -282,6 +282,7 @@ def test_token_dies_in_the_middle_of_a_round(t):
 def test_changes_during_the_first_round_are_not_lost(t):
     sim = Sim(t, "--messages", "300", "--folders", "0")
     state, link, turn = {}, inbox("?$select=isRead,changeKey"), 0
+    here_id = sim.folder_id("inbox")
     while True:
         answer = sim.call(link if link.startswith("http") else f"/users/{quote(sim.user)}{link}", prefer=f"{IMMUTABLE}, odata.maxpagesize=10").json
         fold(answer["value"], state)
@@ -289,13 +290,13 @@ def test_changes_during_the_first_round_are_not_lost(t):
             break
         link = answer["@odata.nextLink"]
         if turn < 12:
-            here = sorted(set(state) & {m["id"] for m in sim.truth()["messages"] if m["parentFolderId"] == sim.folder_id("inbox")})
+            here = sorted(set(state) & {m["id"] for m in sim.truth()["messages"] if m["parentFolderId"] == here_id})
             sim.ops({"op": "arrive"}, {"op": "move", "id": here[turn], "to": "archive"}, {"op": "delete", "id": here[-1 - turn]},
                     {"op": "patch", "id": here[len(here) // 2], "set": {"flag": "flagged"}})
         turn += 1
     for id_ in [i for i, m in fold(sim.round(answer["@odata.deltaLink"])[0], dict(state)).items() if i not in state]:
         check(False, f"{id_} appears in the second round only")
-    want = {m["id"]: m["changeKey"] for m in sim.truth()["messages"] if m["parentFolderId"] == sim.folder_id("inbox")}
+    want = {m["id"]: m["changeKey"] for m in sim.truth()["messages"] if m["parentFolderId"] == here_id}
     check_equal(set(state), set(want), "ids")
     check_equal({i: m["changeKey"] for i, m in state.items()}, want, "versions")
 

@@ -18,7 +18,8 @@
 
 static enum sim_endpoint endpoint_of(const struct sim_request *req)
 {
-    const char *what = req->n_seg > 2 ? req->seg[2] : "", *last = req->n_seg > 0 ? req->seg[req->n_seg - 1] : "";
+    const char *what = req->n_seg > 2 ? req->seg[2] : "",
+               *last = req->n_seg > 0 ? req->seg[req->n_seg - 1] : "";
     bool delta = strcasecmp(last, "delta") == 0;
 
     for (size_t i = 2; i < req->n_seg; i++)
@@ -48,7 +49,9 @@ static bool state_ok(struct sim_mailbox *mb, struct sim_answer *ans)
     switch (state) {
     case SIM_DENIED:
         sim_answer_error(ans, 403, "ErrorAccessDenied",
-                         sim_now_ms(mb->sim) % 2 ? "Access to OData is disabled." : "Access is denied. Check credentials and try again.");
+                         sim_now_ms(mb->sim) % 2
+                             ? "Access to OData is disabled."
+                             : "Access is denied. Check credentials and try again.");
         return false;
     case SIM_NOT_ENABLED:
         sim_answer_error(ans, 404, "MailboxNotEnabledForRESTAPI",
@@ -62,7 +65,8 @@ static bool state_ok(struct sim_mailbox *mb, struct sim_answer *ans)
         sim_answer_error(ans, 404, "ResourceNotFound", "Resource could not be discovered.");
         return false;
     case SIM_UNAVAILABLE:
-        sim_answer_error(ans, 503, "ErrorMailboxStoreUnavailable", "The mailbox database is temporarily unavailable.");
+        sim_answer_error(ans, 503, "ErrorMailboxStoreUnavailable",
+                         "The mailbox database is temporarily unavailable.");
         return false;
     default: return true;
     }
@@ -81,9 +85,11 @@ static void dispatch(struct sim_request *req, struct sim_answer *ans)
         sim_answer_error(ans, 501, "NotImplemented", "No calendar here.");
 #endif
     } else if (req->n_seg == 2) {
-        sim_answer_error(ans, 403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.");
+        sim_answer_error(ans, 403, "Authorization_RequestDenied",
+                         "Insufficient privileges to complete the operation.");
     } else if (strcasecmp(what, "mailboxSettings") == 0) {
-        sim_answer_error(ans, 403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.");
+        sim_answer_error(ans, 403, "ErrorAccessDenied",
+                         "Access is denied. Check credentials and try again.");
     } else {
         sim_answer_error(ans, 404, "ResourceNotFound", "Resource could not be discovered.");
     }
@@ -100,8 +106,8 @@ static void find_mailbox(struct sim_member *m)
     }
 }
 
-void sim_member_begin(struct sim_member *m, const struct sim_call *call, const char *method, const char *url,
-                      const char *base, bool in_batch)
+void sim_member_begin(struct sim_member *m, const struct sim_call *call, const char *method,
+                      const char *url, const char *base, bool in_batch)
 {
     struct sim *sim = call->sim;
     struct timespec ts;
@@ -204,7 +210,8 @@ static void log_simple(const struct sim_call *call, int64_t start_ms, const stru
     sim_log_add(call->sim, &line);
 }
 
-static void serve_one(const struct sim_call *call, const char *base, struct sim_answer *ans, struct sim_transfer *out)
+static void serve_one(const struct sim_call *call, const char *base, struct sim_answer *ans,
+                      struct sim_transfer *out)
 {
     struct sim_member m;
     int64_t early;
@@ -237,8 +244,8 @@ static void serve_one(const struct sim_call *call, const char *base, struct sim_
 }
 
 /* Faults of requests that belong to no mailbox: token endpoint, $batch as a whole. */
-static bool outer_fault(const struct sim_call *call, const char *url, struct sim_answer *ans, struct sim_transfer *out,
-                        bool *answered)
+static bool outer_fault(const struct sim_call *call, const char *url, struct sim_answer *ans,
+                        struct sim_transfer *out, bool *answered)
 {
     struct sim_action a;
 
@@ -268,7 +275,8 @@ static bool is_token_path(const char *url)
            strcmp(at, "/oauth2/v2.0/token") == 0;
 }
 
-static void serve_token(const struct sim_call *call, struct sim_answer *ans, struct sim_transfer *out)
+static void serve_token(const struct sim_call *call, struct sim_answer *ans,
+                        struct sim_transfer *out)
 {
     bool answered;
 
@@ -278,10 +286,12 @@ static void serve_token(const struct sim_call *call, struct sim_answer *ans, str
         sim_auth_error(ans, 900144);
         return;
     }
-    sim_auth_token(call->sim, call->url, call->authorization, call->origin, call->body, call->body_len, ans);
+    sim_auth_token(call->sim, call->url, call->authorization, call->origin, call->body,
+                   call->body_len, ans);
 }
 
-static void serve_batch(const struct sim_call *call, const char *base, struct sim_answer *ans, struct sim_transfer *out)
+static void serve_batch(const struct sim_call *call, const char *base, struct sim_answer *ans,
+                        struct sim_transfer *out)
 {
     bool answered;
 
@@ -314,7 +324,8 @@ void sim_serve(const struct sim_call *call, struct sim_answer *ans, struct sim_t
         log_simple(call, start_ms, ans);
         return;
     }
-    if (strcasecmp(call->url + strlen(VERSION), "/$batch") == 0 || strcasecmp(call->url + strlen(VERSION), "/%24batch") == 0) {
+    if (strcasecmp(call->url + strlen(VERSION), "/$batch") == 0 ||
+        strcasecmp(call->url + strlen(VERSION), "/%24batch") == 0) {
         serve_batch(call, base, ans, out);
         log_simple(call, start_ms, ans);
     } else {

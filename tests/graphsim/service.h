@@ -51,8 +51,8 @@ struct sim_member {
  * Parses, applies faults, finds the mailbox, takes a slot. ready false: the answer is there already.
  * url is borrowed until sim_member_end().
  */
-void sim_member_begin(struct sim_member *m, const struct sim_call *call, const char *method, const char *url,
-                      const char *base, bool in_batch);
+void sim_member_begin(struct sim_member *m, const struct sim_call *call, const char *method,
+                      const char *url, const char *base, bool in_batch);
 void sim_member_run(struct sim_member *m);
 /** Simulated time of the whole, in milliseconds. */
 int64_t sim_member_latency(const struct sim_member *m);

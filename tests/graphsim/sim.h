@@ -27,12 +27,12 @@ void *sim_alloc(size_t n, size_t size); /* zeroed; ends the program when there i
 void *sim_grow(void *p, size_t n, size_t size);
 char *sim_strdup(const char *s);
 /** Room for one more element: doubles *cap when n == *cap. */
-#define SIM_PUSH(array, n, cap)                                                                        \
-    do {                                                                                               \
-        if ((n) == (cap)) {                                                                            \
-            (cap) = (cap) ? (cap)*2 : 16;                                                              \
-            (array) = sim_grow((array), (cap), sizeof(*(array)));                                      \
-        }                                                                                              \
+#define SIM_PUSH(array, n, cap)                                   \
+    do {                                                          \
+        if ((n) == (cap)) {                                       \
+            (cap) = (cap) ? (cap)*2 : 16;                         \
+            (array) = sim_grow((array), (cap), sizeof(*(array))); \
+        }                                                         \
     } while (0)
 
 /* ---- PRNG: splitmix64, the same on every machine ------------------------------------------------ */
@@ -58,11 +58,11 @@ struct sim_gen {
 
 enum sim_state {
     SIM_OK,
-    SIM_DENIED,        /* 403 ErrorAccessDenied */
-    SIM_NOT_ENABLED,   /* 404 MailboxNotEnabledForRESTAPI */
-    SIM_INVALID_USER,  /* 404 ErrorInvalidUser */
-    SIM_NOT_FOUND,     /* 404 ResourceNotFound */
-    SIM_UNAVAILABLE,   /* 503 ErrorMailboxStoreUnavailable */
+    SIM_DENIED,       /* 403 ErrorAccessDenied */
+    SIM_NOT_ENABLED,  /* 404 MailboxNotEnabledForRESTAPI */
+    SIM_INVALID_USER, /* 404 ErrorInvalidUser */
+    SIM_NOT_FOUND,    /* 404 ResourceNotFound */
+    SIM_UNAVAILABLE,  /* 503 ErrorMailboxStoreUnavailable */
     SIM_STATES
 };
 
@@ -101,17 +101,18 @@ struct sim {
         unsigned collapse;   /* items that came and went between two rounds and are not mentioned */
         unsigned same_link;  /* rounds without changes that give the very same deltaLink */
         int64_t replica_ms;  /* most that a change may be late in a delta */
-        unsigned gone_form;  /* of an evicted token: 0 in turn, 1 410 SyncStateNotFound, 2 410 with Location, 3 400 */
-        unsigned quirks;     /* strings with legal but unusual escapes, dates with odd fractions */
+        unsigned
+            gone_form; /* of an evicted token: 0 in turn, 1 410 SyncStateNotFound, 2 410 with Location, 3 400 */
+        unsigned quirks; /* strings with legal but unusual escapes, dates with odd fractions */
         bool occurrence_delete_silent; /* deleting one occurrence gives no @removed */
     } v;
 
-    struct sim_conf *conf;   /* main.c */
-    struct sim_auth *auth;   /* auth.c */
-    struct sim_faults *faults; /* faults.c */
-    struct sim_log *log;     /* reqlog.c */
+    struct sim_conf *conf;       /* main.c */
+    struct sim_auth *auth;       /* auth.c */
+    struct sim_faults *faults;   /* faults.c */
+    struct sim_log *log;         /* reqlog.c */
     struct sim_mutator *mutator; /* mutator.c */
-    uint64_t key;            /* of ids and tokens */
+    uint64_t key;                /* of ids and tokens */
 };
 
 int64_t sim_now_ms(const struct sim *sim); /* UTC, simulated */
@@ -146,7 +147,8 @@ void sim_id_format(const struct sim_mailbox *mb, struct sim_id id, char out[SIM_
 int sim_id_parse(const struct sim_mailbox *mb, const char *text, struct sim_id *ret);
 /** The changeKey of a version (a seq); etag is W/"<changeKey>". kind: 'C' messages, 'D' events. */
 #define SIM_CHANGE_KEY_MAX 48
-void sim_change_key(const struct sim_mailbox *mb, char kind, uint64_t seq, char out[SIM_CHANGE_KEY_MAX]);
+void sim_change_key(const struct sim_mailbox *mb, char kind, uint64_t seq,
+                    char out[SIM_CHANGE_KEY_MAX]);
 void sim_guid(uint64_t a, uint64_t b, char out[37]);
 
 /* ---- sealed tokens of $skiptoken and $deltatoken ------------------------------------------------- */
@@ -197,7 +199,8 @@ struct sim_param {
 /* One call of Graph, on its own or out of a batch. Everything is borrowed for the call. */
 struct sim_request {
     struct sim *sim;
-    struct sim_mailbox *mb; /* locked by the caller of a handler; NULL where there is none in the path */
+    struct sim_mailbox
+        *mb; /* locked by the caller of a handler; NULL where there is none in the path */
     const char *method;
     /* Path after /v1.0, percent-decoded, split: {"users","ann@..","mailFolders","inbox"}; the forms
      * users('x') and mailFolders('x') are split alike. */
@@ -246,8 +249,8 @@ void sim_answer_applied(struct sim_answer *ans, const char *preference);
  * which the service says so. initial: path and query behind req->base for Location, e.g.
  * "/users/x/calendarView/delta".
  */
-bool sim_delta_alive(const struct sim_request *req, struct sim_answer *ans, const struct sim_gen *gen,
-                     uint32_t token, const char *initial);
+bool sim_delta_alive(const struct sim_request *req, struct sim_answer *ans,
+                     const struct sim_gen *gen, uint32_t token, const char *initial);
 /** Evicts all tokens handed out so far. */
 void sim_delta_evict(struct sim_gen *gen);
 
