@@ -343,8 +343,9 @@ int cs_email_record(const struct cs_record_ctx *ctx, struct cs_js message,
                     const struct cs_folder_ref *moved_from, struct cs_js attachments,
                     struct cs_record *ret)
 {
+    struct cs_js_index index;
     struct mail m = {.ctx = ctx,
-                     .message = message,
+                     .message = message = cs_js_indexed(message, &index),
                      .attachments = attachments,
                      .folder = folder,
                      .moved_from = moved_from,

@@ -157,6 +157,7 @@ int cs_series_record(const struct cs_record_ctx *ctx, const struct cs_folder_ref
                      struct cs_js master, const struct cs_series_parts *parts,
                      enum cs_change change, struct cs_record *ret)
 {
+    struct cs_js_index index;
     struct cs_event_facts facts;
     struct series s = {.parts = parts};
     struct cs_record_head head = {.kind = CS_KIND_SERIES, .change = change};
@@ -166,6 +167,7 @@ int cs_series_record(const struct cs_record_ctx *ctx, const struct cs_folder_ref
     int r;
 
     memset(ret, 0, sizeof(*ret));
+    master = cs_js_indexed(master, &index);
     r = cs_event_facts_read(master, ctx->zones, &facts);
     if (r < 0)
         return r;

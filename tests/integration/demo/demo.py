@@ -90,14 +90,14 @@ def calendar_windows(site):
     found = {}
     for key, record in fold(site.broker.read(site.test.prefix + "state.v1")).items():
         _, mailbox, stream = key.split("/", 2)
-        window = record.json().get("window") if stream == "cal:default" else None
+        window = record.json.get("window") if stream == "cal:default" else None
         if window:
             found[mailbox] = (oracle.utc(window["from"]), oracle.utc(window["to"]))
     return found
 
 
 def people(record):
-    value = record.json()
+    value = record.json
     who = value.get("from") or value.get("organizer") or {}
     return who.get("name") or who.get("address") or ""
 
@@ -111,7 +111,7 @@ def table(records):
     print(paint("2", ""), end="")
     line("received/start", "kind", "mailbox", "from/organizer", "subject", "folder/location")
     for record in records:
-        value = record.json()
+        value = record.json
         if value["kind"] == "email":
             when = value.get("received_at") or ""
             where = (value.get("folder") or {}).get("path") or ""
@@ -123,12 +123,12 @@ def table(records):
 
 
 def newest(state, count):
-    emails = [r for r in state.values() if r.json()["kind"] == "email" and r.json()["change"] in ("upserted", "moved")]
-    emails.sort(key=lambda r: r.json().get("received_at") or "", reverse=True)
-    events = [r for r in state.values() if r.json()["kind"] == "event" and r.json()["change"] == "upserted"]
+    emails = [r for r in state.values() if r.json["kind"] == "email" and r.json["change"] in ("upserted", "moved")]
+    emails.sort(key=lambda r: r.json.get("received_at") or "", reverse=True)
+    events = [r for r in state.values() if r.json["kind"] == "event" and r.json["change"] == "upserted"]
     now = time.strftime("%Y-%m-%dT%H:%M", time.gmtime())
-    events = sorted((r for r in events if ((r.json().get("start") or {}).get("utc") or "") >= now),
-                    key=lambda r: r.json()["start"]["utc"])
+    events = sorted((r for r in events if ((r.json.get("start") or {}).get("utc") or "") >= now),
+                    key=lambda r: r.json["start"]["utc"])
     return emails[:count] + events[:count // 3]
 
 
@@ -144,7 +144,7 @@ def changes(feed, graph, mailboxes):
             slow.append(title)
             print(f"  {paint('31', '✗')} {title:<46.46} not seen within {CHANGE_DEADLINE_S} s")
             continue
-        value = record.json()
+        value = record.json
         print(f"  {paint('32', '✓')} {title:<46.46} {time.monotonic() - at:5.1f} s   {value['kind']} {value['change']}"
               f"  partition {record.partition} offset {record.offset}", flush=True)
     if slow:
@@ -226,7 +226,7 @@ def follow(feed, site):
     feed.mark()
     while True:
         for record in feed.new_records():
-            value = record.json()
+            value = record.json
             print(f"  {time.strftime('%H:%M:%S')}  {value['kind']:<7} {value['change']:<10} {value['mailbox'].split('@')[0]:<10} "
                   f"{' '.join((value.get('subject') or '').split())[:60]}", flush=True)
         feed.check()

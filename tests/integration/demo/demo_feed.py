@@ -70,7 +70,7 @@ class Feed:
                 record = self.latest.get(key)
                 if record is None or record.value is None:
                     continue
-                value = record.json()
+                value = record.json
                 if value["change"] in ("upserted", "moved") and (change_key is None
                                                                or value["version"]["change_key"] == change_key):
                     count += 1

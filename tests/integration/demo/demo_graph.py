@@ -40,7 +40,7 @@ class DemoGraph:
 
         def is_record(key, **wanted):
             def test(record):
-                value = record.json()
+                value = record.json
                 return record.key == key and all(value.get(name) == want for name, want in wanted.items())
             return test
 
@@ -57,7 +57,7 @@ class DemoGraph:
         def move():
             self.op(ann, op="move", id=made["mail"], to="archive")
             key = self.key(ann, "email", made["mail"])
-            return lambda r: r.key == key and (r.json().get("folder") or {}).get("well_known") == "archive"
+            return lambda r: r.key == key and (r.json.get("folder") or {}).get("well_known") == "archive"
 
         def trash():
             self.op(ann, op="move", id=made["mail"], to="deleteditems")
@@ -83,7 +83,7 @@ class DemoGraph:
             self.op(carla, op="event_patch", id=made["event"],
                     event={"start": stamp(start), "end": stamp(start + datetime.timedelta(hours=1))})
             key = self.key(carla, "event", made["event"])
-            return lambda r: r.key == key and oracle.utc(r.json()["start"]["utc"]) == start
+            return lambda r: r.key == key and oracle.utc(r.json["start"]["utc"]) == start
 
         def gone():
             self.op(carla, op="event_delete", id=made["event"])

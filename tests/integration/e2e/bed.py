@@ -76,7 +76,7 @@ class Bed:
         for key, record in fold(self.kafka.read(self.t.prefix + "state.v1")).items():
             tenant_name, mailbox, stream = key.split("/", 2)
             if stream == "cal:default":
-                window = record.json().get("window")
+                window = record.json.get("window")
                 if window:
                     found[mailbox] = (oracle.utc(window["from"]), oracle.utc(window["to"]))
         return found

@@ -57,11 +57,11 @@ def compare_mail(state, truth, tenant, depth=None):
     have = {}
     for key, record in state.items():
         if key.startswith(prefix):
-            value = record.json()
+            value = record.json
             if value["change"] in ("upserted", "moved"):
                 have[key] = value
     for key in want.keys() - have.keys():
-        what = "never published" if key not in state else f"last record is {state[key].json()['change']}"
+        what = "never published" if key not in state else f"last record is {state[key].json['change']}"
         wrong.append(f"lost: {key} ({what}; in folder {want[key]['parentFolderId']})")
     for key in have.keys() - want.keys():
         wrong.append(f"phantom: {key} (folder {have[key]['folder']['id']}, job {have[key]['job_id']})")
@@ -95,7 +95,7 @@ def invented_deletes(records, truths, tenant):
     for record in records:
         if record.value is None or "/email/" not in record.key:
             continue
-        value = record.json()
+        value = record.json
         if value["change"] != "deleted":
             continue
         if record.key in alive:
@@ -109,7 +109,7 @@ def invented_deletes(records, truths, tenant):
 
 def doubles(records):
     """(job id, key) pairs that a committed reader sees more than once."""
-    seen = collections.Counter((r.json()["job_id"], r.key) for r in records if r.value is not None)
+    seen = collections.Counter((r.json["job_id"], r.key) for r in records if r.value is not None)
     return [f"twice: {key} of job {job}" for (job, key), n in seen.items() if n > 1]
 
 
@@ -151,10 +151,10 @@ def compare_calendar(state, truth, tenant, window):
     wrong = []
     want = expected_calendar(truth, tenant, window)
     prefixes = tuple(f"{tenant}/{truth['mailbox']}/{kind}/" for kind in ("event", "series"))
-    have = {key: record.json() for key, record in state.items()
-            if key.startswith(prefixes) and record.json()["change"] == "upserted"}
+    have = {key: record.json for key, record in state.items()
+            if key.startswith(prefixes) and record.json["change"] == "upserted"}
     for key in want.keys() - have.keys():
-        what = "never published" if key not in state else f"last record is {state[key].json()['change']}"
+        what = "never published" if key not in state else f"last record is {state[key].json['change']}"
         wrong.append(f"lost: {key} ({what})")
     for key in have.keys() - want.keys():
         wrong.append(f"phantom: {key} (start {have[key]['start']['utc']}, job {have[key]['job_id']})")

@@ -76,7 +76,7 @@ def send(bed, messages):
 
 def dead_letters(bed, count):
     wait_for(lambda: len(bed.kafka.read(bed.t.prefix + "dlq.v1")) >= count, 60, f"{count} dead letters")
-    return [r.json() for r in bed.kafka.read(bed.t.prefix + "dlq.v1")]
+    return [r.json for r in bed.kafka.read(bed.t.prefix + "dlq.v1")]
 
 
 def test_a_cursor_that_names_another_place_is_dead_lettered(t):
@@ -102,7 +102,7 @@ def test_a_cursor_that_names_another_place_is_dead_lettered(t):
     dead = dead_letters(bed, len(evil))
     check_equal(sorted({d["reason"] for d in dead}), ["cursor_refused"], "reasons")
     check_equal(trap.heard, 0, "connections that the trap heard")
-    feedback = [r.json() for r in bed.kafka.read(t.prefix + "feedback.v1")]
+    feedback = [r.json for r in bed.kafka.read(t.prefix + "feedback.v1")]
     check_equal([f["outcome"] for f in feedback], ["reject"] * len(evil), "outcomes")
     after = bed.graph.get("/counters")
     check_equal(sum(b["requests"] for b in after["mailboxes"].values()),
@@ -134,7 +134,7 @@ def test_bad_messages_are_dead_lettered_and_the_partition_goes_on(t):
     check_equal(sum(d["reason"] == "wrong_partition" for d in dead), 1, "dead letters for the partition")
     check(all(d["topic"].endswith("jobs.v1") and d["offset"] >= 0 for d in dead), "a dead letter names no original")
     wait_for(lambda: any(f["job_id"] == good["job_id"] and f["outcome"] == "done"
-                         for f in (r.json() for r in bed.kafka.read(t.prefix + "feedback.v1"))), 60, "the good job is done")
+                         for f in (r.json for r in bed.kafka.read(t.prefix + "feedback.v1"))), 60, "the good job is done")
     check_equal(worker.stop(), 0, "exit code")
 
 
@@ -148,7 +148,7 @@ def test_a_redirect_is_not_followed(t):
     wanted = job(me, "folders")
     send(bed, [(f"{TENANT}/{me}", json.dumps(wanted).encode(), None)])
     wait_for(lambda: bed.kafka.read(t.prefix + "feedback.v1"), 60, "feedback")
-    feedback = bed.kafka.read(t.prefix + "feedback.v1")[0].json()
+    feedback = bed.kafka.read(t.prefix + "feedback.v1")[0].json
     check(feedback["outcome"] in ("reject", "retry"), f"outcome {feedback['outcome']}")
     check_equal(trap.heard, 0, "connections that the trap heard")
     check_equal(worker.stop(), 0, "exit code")

@@ -19,8 +19,8 @@ def test_sigterm_under_load_redoes_nothing_finished(t):
     second = bed.site.worker("worker-after").wait_ready()
     bed.wait_equal(120, [producer, second])
     bed.check_history()
-    done = {r.json()["job_id"] for r in before}
-    again = [r for r in bed.records()[0:] if r.json()["job_id"] in done]
+    done = {r.json["job_id"] for r in before}
+    again = [r for r in bed.records()[0:] if r.json["job_id"] in done]
     check_equal(len(again), len(before), "records of jobs that were committed before the SIGTERM")
     check_equal((producer.stop(), second.stop()), (0, 0), "exit codes")
 

@@ -9,7 +9,7 @@ import oracle
 
 
 def status(bed):
-    return {key: record.json() for key, record in fold(bed.kafka.read(bed.t.prefix + "status.v1")).items()}
+    return {key: record.json for key, record in fold(bed.kafka.read(bed.t.prefix + "status.v1")).items()}
 
 
 def test_a_wrong_secret_parks_its_tenant_and_no_other(t):
@@ -48,7 +48,7 @@ def test_a_denied_mailbox_is_parked_and_comes_back(t):
     # denied again: nothing is deleted
     bed.graph.post(f"/mailboxes/{denied}/state", {"state": "denied"})
     wait_for(lambda: status(bed)[f"{TENANT}/{denied}"].get("code") == "mailbox_denied", 60, "parked again")
-    removed = [r for r in bed.records() if f"/{denied}/" in r.key and r.json()["change"] in ("deleted", "left_scope")]
+    removed = [r for r in bed.records() if f"/{denied}/" in r.key and r.json["change"] in ("deleted", "left_scope")]
     check_equal(removed, [], "deletions because access was lost")
     check_equal((producer.stop(), worker.stop()), (0, 0), "exit codes")
 
@@ -87,7 +87,7 @@ def test_a_dead_cursor_parks_its_folder_visibly_and_invents_nothing(t):
 
     def parked():
         state = fold(bed.kafka.read(t.prefix + "state.v1"))
-        phases = [r.json().get("phase") for k, r in state.items() if "/mail:" in k]
+        phases = [r.json.get("phase") for k, r in state.items() if "/mail:" in k]
         return phases and all(p == "resync_pending" for p in phases)
 
     wait_for(parked, 60, "every folder is parked as resync_pending")
