@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
@@ -102,14 +103,25 @@ def people(record):
     return who.get("name") or who.get("address") or ""
 
 
-def table(records):
-    """The newest mails and events, one a line."""
-    def line(when, kind, mailbox, who, subject, where):
-        left = width() - 16 - 2 - 7 - 2 - 14 - 2 - 22 - 2 - 18 - 2
-        print(f"  {when:<16.16}  {kind:<7.7}  {mailbox:<14.14}  {who:<22.22}  {subject:<{left}.{left}}  {where:<18.18}")
+def fit(text, cells):
+    """Cut and padded to so many cells of the terminal: wide characters take two, combining ones none."""
+    out, used = [], 0
+    for ch in text:
+        size = 0 if unicodedata.combining(ch) else 2 if unicodedata.east_asian_width(ch) in "WF" else 1
+        if used + size > cells:
+            break
+        out.append(ch if ch.isprintable() else " ")
+        used += size
+    return "".join(out) + " " * (cells - used)
 
-    print(paint("2", ""), end="")
-    line("received/start", "kind", "mailbox", "from/organizer", "subject", "folder/location")
+
+def table(records):
+    """The newest mails and the next events, one a line."""
+    def line(*cells):
+        sizes = [16, 5, 6, 20, max(24, width() - 77), 18]
+        print("  " + "  ".join(fit(cell, size) for cell, size in zip(cells, sizes)))
+
+    line("received/start", "kind", "box", "from/organizer", "subject", "folder/location")
     for record in records:
         value = record.json
         if value["kind"] == "email":
