@@ -196,32 +196,49 @@ void cal_generate(struct sim_mailbox *mb, unsigned n);
 /* ---- cal_json.c -------------------------------------------------------------------------------- */
 
 /* Properties, in the order in which they are written. */
-#define CAL_PROPS(X)                                                                               \
-    X(CREATED, "createdDateTime")                                                                  \
-    X(MODIFIED, "lastModifiedDateTime") X(CHANGE_KEY, "changeKey") X(CATEGORIES, "categories") X(  \
-        TRANSACTION,                                                                               \
-        "transactionId") X(START_ZONE, "originalStartTimeZone") X(END_ZONE, "originalEndTimeZone") \
-        X(ICAL, "iCalUId") X(REMINDER, "reminderMinutesBeforeStart") X(                            \
-            REMINDER_ON, "isReminderOn") X(ATTACHMENTS, "hasAttachments") X(SUBJECT, "subject")    \
-            X(PREVIEW, "bodyPreview") X(IMPORTANCE, "importance") X(SENSITIVITY, "sensitivity") X( \
-                ALL_DAY, "isAllDay") X(CANCELLED, "isCancelled") X(IS_ORGANIZER, "isOrganizer")    \
-                X(RESPONSE_REQUESTED, "responseRequested") X(MASTER, "seriesMasterId")             \
-                    X(SHOW_AS, "showAs") X(TYPE, "type") X(WEB_LINK, "webLink") X(                 \
-                        MEETING_URL, "onlineMeetingUrl") X(IS_ONLINE, "isOnlineMeeting")           \
-                        X(PROVIDER, "onlineMeetingProvider") X(PROPOSALS, "allowNewTimeProposals") \
-                            X(DRAFT, "isDraft") X(HIDE, "hideAttendees")                           \
-                                X(ORIGINAL_START, "originalStart") X(RESPONSE, "responseStatus")   \
-                                    X(BODY, "body") X(START, "start") X(END, "end")                \
-                                        X(LOCATION, "location") X(LOCATIONS, "locations") X(       \
-                                            RECURRENCE, "recurrence") X(ATTENDEES, "attendees")    \
-                                            X(ORGANIZER, "organizer") X(MEETING, "onlineMeeting")  \
-                                                X(CANCELLED_OCCURRENCES, "cancelledOccurrences")
-
 enum cal_prop {
-#define X(id, name) CAL_P_##id,
-    CAL_PROPS(X)
-#undef X
-        CAL_P_N
+    CAL_P_CREATED,
+    CAL_P_MODIFIED,
+    CAL_P_CHANGE_KEY,
+    CAL_P_CATEGORIES,
+    CAL_P_TRANSACTION,
+    CAL_P_START_ZONE,
+    CAL_P_END_ZONE,
+    CAL_P_ICAL,
+    CAL_P_REMINDER,
+    CAL_P_REMINDER_ON,
+    CAL_P_ATTACHMENTS,
+    CAL_P_SUBJECT,
+    CAL_P_PREVIEW,
+    CAL_P_IMPORTANCE,
+    CAL_P_SENSITIVITY,
+    CAL_P_ALL_DAY,
+    CAL_P_CANCELLED,
+    CAL_P_IS_ORGANIZER,
+    CAL_P_RESPONSE_REQUESTED,
+    CAL_P_MASTER,
+    CAL_P_SHOW_AS,
+    CAL_P_TYPE,
+    CAL_P_WEB_LINK,
+    CAL_P_MEETING_URL,
+    CAL_P_IS_ONLINE,
+    CAL_P_PROVIDER,
+    CAL_P_PROPOSALS,
+    CAL_P_DRAFT,
+    CAL_P_HIDE,
+    CAL_P_ORIGINAL_START,
+    CAL_P_RESPONSE,
+    CAL_P_BODY,
+    CAL_P_START,
+    CAL_P_END,
+    CAL_P_LOCATION,
+    CAL_P_LOCATIONS,
+    CAL_P_RECURRENCE,
+    CAL_P_ATTENDEES,
+    CAL_P_ORGANIZER,
+    CAL_P_MEETING,
+    CAL_P_CANCELLED_OCCURRENCES,
+    CAL_P_N
 };
 
 #define CAL_BIT(p) (UINT64_C(1) << (p))

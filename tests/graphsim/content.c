@@ -199,7 +199,9 @@ static const struct language *language_of(uint64_t thread)
 
 /* ---- subjects ---------------------------------------------------------------------------------- */
 
-static void thread_subject(uint64_t thread, char out[SIM_SUBJECT_MAX])
+#define THREAD_SUBJECT 2048 /* more than any; cut to SIM_SUBJECT_MAX between characters */
+
+static void thread_subject(uint64_t thread, char out[THREAD_SUBJECT])
 {
     const struct language *l = language_of(thread);
     uint64_t h = sim_hash(thread, 502);
@@ -209,21 +211,21 @@ static void thread_subject(uint64_t thread, char out[SIM_SUBJECT_MAX])
     if (form == 0)
         out[0] = '\0';
     else if (form == 1) /* 4-byte characters, a ZWJ sequence, a combining mark */
-        snprintf(out, SIM_SUBJECT_MAX, "👩‍💻 %s 🇪🇺 cafe\xcc\x81", topic);
+        snprintf(out, THREAD_SUBJECT, "👩‍💻 %s 🇪🇺 cafe\xcc\x81", topic);
     else if (form == 2) /* longer than most databases' columns */
-        snprintf(out, SIM_SUBJECT_MAX, "%s: %s %s %s %s %s", topic, l->sentence[1], l->sentence[2],
+        snprintf(out, THREAD_SUBJECT, "%s: %s %s %s %s %s", topic, l->sentence[1], l->sentence[2],
                  l->sentence[3], l->sentence[9], l->sentence[11]);
     else if (form < 34)
-        snprintf(out, SIM_SUBJECT_MAX, "%s %u", topic, (unsigned)((h >> 16) % 90000 + 10000));
+        snprintf(out, THREAD_SUBJECT, "%s %u", topic, (unsigned)((h >> 16) % 90000 + 10000));
     else if (form < 44)
-        snprintf(out, SIM_SUBJECT_MAX, "[EXT] %s / %s", topic, l->topic[(h >> 16) % N_TOPICS]);
+        snprintf(out, THREAD_SUBJECT, "[EXT] %s / %s", topic, l->topic[(h >> 16) % N_TOPICS]);
     else
-        snprintf(out, SIM_SUBJECT_MAX, "%s", topic);
+        snprintf(out, THREAD_SUBJECT, "%s", topic);
 }
 
 void sim_content_subject(uint64_t thread, uint64_t seed, unsigned depth, char out[SIM_SUBJECT_MAX])
 {
-    char text[SIM_SUBJECT_MAX];
+    char text[THREAD_SUBJECT] = "";
     const struct language *l = language_of(thread);
     const char *prefix = "";
 

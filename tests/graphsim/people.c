@@ -293,7 +293,7 @@ void sim_person_get(uint64_t seed, const char *domain, uint32_t n, struct sim_pe
     bool lower = (h >> 21) % 4 != 0;
     char local[64] = "";
     add_local(local, 24, given->ascii, lower);
-    strcat(local, (h >> 24) % 8 == 0 ? "_" : ".");
+    add_local(local, sizeof(local), (h >> 24) % 8 == 0 ? "_" : ".", false);
     add_local(local, 48, family->ascii, lower);
     if (inside) /* the number keeps colleagues apart: 64 of them share 72 pairs of names */
         snprintf(ret->address, sizeof(ret->address), "%s%u@%.60s", local, n, domain);

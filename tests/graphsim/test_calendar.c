@@ -360,15 +360,28 @@ static char *op(const char *json)
     return id;
 }
 
-static char *opf(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static char *opf(const char *format, ...)
+static char *op_and_free(char *json)
 {
-    char text[4096];
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(text, sizeof(text), format, ap);
-    va_end(ap);
-    return op(text);
+    char *id = op(json);
+    free(json);
+    return id;
+}
+
+static char *text_of(const char *format, const char *id)
+{
+    struct cs_buf b;
+    const char *mark = strstr(format, "%s");
+    cs_buf_init(&b, 0);
+    cs_buf_add(&b, format, (size_t)(mark - format));
+    cs_buf_adds(&b, id);
+    cs_buf_adds(&b, mark + 2);
+    return cs_buf_steal(&b, NULL);
+}
+
+/** An operation with an id in the place of its %s. */
+static char *opf(const char *format, const char *id)
+{
+    return op_and_free(text_of(format, id));
 }
 
 #define WINDOW  "startDateTime=2026-03-01T00:00:00Z&endDateTime=2026-05-01T00:00:00Z"

@@ -29,7 +29,7 @@ static void test_offsets_are_those_of_the_system(void **state)
         size_t changes = 0;
         int32_t before = 0;
         for (int64_t s = (int64_t)sim_day_of(2023, 6, 1) * 86400;
-             s < (int64_t)sim_day_of(2034, 1, 1) * 86400; s += 900) {
+             s < (int64_t)sim_day_of(2031, 1, 1) * 86400; s += 1800) {
             time_t t = (time_t)s;
             struct tm tm;
             assert_non_null(localtime_r(&t, &tm));
@@ -40,7 +40,7 @@ static void test_offsets_are_those_of_the_system(void **state)
                 s != (int64_t)sim_day_of(2023, 6, 1) * 86400 && before != sim_tz_offset_s(z, s);
             before = sim_tz_offset_s(z, s);
         }
-        assert_true(sim_tz_has_dst(z) ? changes >= 20 : changes == 0);
+        assert_true(sim_tz_has_dst(z) ? changes >= 14 : changes == 0);
     }
     unsetenv("TZ");
     tzset();
@@ -329,7 +329,7 @@ static void test_occurrences_are_those_of_libical(void **state)
     struct sim_rng rng = {20260329};
     size_t compared = 0, other = 0;
 
-    for (int round = 0; round < 3000; round++) {
+    for (int round = 0; round < 1500; round++) {
         int zone = round % sim_tz_count();
         struct sim_recur r = any_recurrence(&rng);
         int64_t of_day = (int64_t)sim_rng_below(&rng, 96) * 900,
@@ -391,7 +391,7 @@ static void test_occurrences_are_those_of_libical(void **state)
         icalrecur_iterator_free(ical);
     }
     icaltimezone_free_builtin_timezones();
-    assert_true(compared > 100000);
+    assert_true(compared > 50000);
     assert_true(other < compared / 1000);
 }
 
