@@ -79,6 +79,14 @@ static void write_same(const struct sim_request *req, const char *path, struct s
     cs_buf_clear(&url);
 }
 
+/* Links name the mailbox as it was asked for, or by its object id. */
+static void begin_path(const struct sim_request *req, struct cs_buf *path)
+{
+    cs_buf_adds(path, "/users('");
+    sim_url_encode(path, req->sim->v.quirks != 0 && req->mb->seed % 2 == 0 ? req->mb->id : req->seg[1]);
+    cs_buf_adds(path, "')");
+}
+
 static void bad_request(struct sim_answer *ans, const char *message)
 {
     sim_answer_error(ans, 400, "BadRequest", message);
@@ -368,9 +376,8 @@ void sim_mail_delta(struct sim_request *req, struct sim_answer *ans, uint32_t fo
         return;
     }
     cs_buf_init(&path, 0);
-    cs_buf_adds(&path, "/users('");
-    sim_url_encode(&path, req->seg[1]);
-    cs_buf_adds(&path, "')/mailFolders('");
+    begin_path(req, &path);
+    cs_buf_adds(&path, "/mailFolders('");
     sim_url_encode(&path, req->seg[3]);
     cs_buf_adds(&path, "')/messages/delta");
     if (has_token ? !next_token(req, ans, 'M', skip != NULL && *skip != '\0' ? skip : delta, &t)
@@ -461,9 +468,8 @@ void sim_folder_delta(struct sim_request *req, struct sim_answer *ans)
     size_t page = page_size(req, &req->rng), n = 0, start;
 
     cs_buf_init(&path, 0);
-    cs_buf_adds(&path, "/users('");
-    sim_url_encode(&path, req->seg[1]);
-    cs_buf_adds(&path, "')/mailFolders/delta");
+    begin_path(req, &path);
+    cs_buf_adds(&path, "/mailFolders/delta");
     if (has_token) {
         if (!next_token(req, ans, 'F', skip != NULL && *skip != '\0' ? skip : delta, &t))
             goto out;

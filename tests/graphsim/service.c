@@ -132,12 +132,11 @@ void sim_member_begin(struct sim_member *m, const struct sim_call *call, const c
     m->req.base = base;
     m->req.rng.s = sim_hash(sim->seed ^ (uint64_t)ts.tv_nsec, (uint64_t)ts.tv_sec);
     find_mailbox(m);
-    m->has_fault = sim_faults_match(sim, method, url, m->req.mb, &m->fault);
     if (m->req.mb != NULL &&
-        !sim_limit_enter(m->req.mb, call->fd, endpoint_of(&m->req), &m->ans, &m->slot)) {
-        m->has_fault = false;
+        !sim_limit_enter(m->req.mb, call->fd, endpoint_of(&m->req), &m->ans, &m->slot))
         return;
-    }
+    /* only now: a rule is not used up by a request that is refused anyway */
+    m->has_fault = sim_faults_match(sim, method, url, m->req.mb, &m->fault);
     if (m->has_fault && (m->fault.status != 0 || m->fault.aadsts != 0)) {
         m->ready = m->fault.delay_ms > 0; /* it takes its time, holding the slot */
         sim_action_answer(&m->fault, m->req.mb, &m->ans);
