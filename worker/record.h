@@ -24,6 +24,8 @@ struct cs_zones;  /* worker/zone.h */
 #define CS_ITEM_ID_MAX (CS_ID_MAX + 20)
 /* Smallest max_bytes that any record can be cut to. */
 #define CS_RECORD_MIN_BYTES 16384
+/* What fits a topic's max.message.bytes of 2 MiB with key and headers. */
+#define CS_RECORD_DEFAULT_BYTES 1900000
 
 enum cs_kind { CS_KIND_EMAIL, CS_KIND_EVENT, CS_KIND_SERIES };
 enum cs_change { CS_UPSERTED, CS_MOVED, CS_DELETED, CS_LEFT_SCOPE };

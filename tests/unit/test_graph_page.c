@@ -1,6 +1,7 @@
 #include "worker/graph_page.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/unit/cmocka_all.h"
