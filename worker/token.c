@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/backoff.h"
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/json_slice.h"
@@ -28,7 +29,7 @@ struct token_entry {
     size_t tried;            /* in this round */
     int64_t retry_mono_ms;   /* not asked before; 0: no failure */
     struct cs_verdict why;   /* of the failure */
-    int64_t files_stamp;     /* of the credential files when it failed */
+    uint64_t files_stamp;    /* of the credential files when it failed; 0: no failure, or no files */
     struct cs_tenant_set *set;      /* held while a request runs */
     const struct cs_tenant *asking; /* of that set */
 };
@@ -39,6 +40,7 @@ struct cs_tokens {
     const char *graph_base_url;
     struct cs_log *log;
     struct token_entry *entries;
+    int64_t ahead_ms; /* of the caller's clock before ours, which answers are timed by */
     struct cs_metric *fetched, *failed;
 };
 
@@ -106,9 +108,9 @@ static struct token_entry *find_or_add(struct cs_tokens *t, const char *tenant)
 }
 
 /* Changes whenever one of the credential files does. */
-static int64_t stamp_of(const struct cs_tenant *tenant)
+static uint64_t stamp_of(const struct cs_tenant *tenant)
 {
-    int64_t stamp = 0;
+    uint64_t stamp = 0;
 
     for (size_t i = 0; i < tenant->n_credentials; i++) {
         const struct cs_credential *c = &tenant->credentials[i];
@@ -119,8 +121,8 @@ static int64_t stamp_of(const struct cs_tenant *tenant)
 
             if (files[k] == NULL || stat(files[k], &st) < 0)
                 continue;
-            stamp = stamp * 31 + st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 +
-                    (int64_t)st.st_ino + st.st_size;
+            stamp = cs_mix64(stamp + (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec);
+            stamp = cs_mix64(stamp + (uint64_t)st.st_ino + (uint64_t)st.st_size);
         }
     }
     return stamp;
@@ -131,7 +133,7 @@ static void give_up(struct token_entry *e, const struct cs_tenant *tenant, const
     int64_t wait_ms = why->retry_after_ms > 0 ? why->retry_after_ms : FAIL_WAIT_MS;
 
     e->why = *why;
-    e->retry_mono_ms = cs_clock_mono_ms() + wait_ms;
+    e->retry_mono_ms = cs_clock_mono_ms() + e->t->ahead_ms + wait_ms;
     e->files_stamp = tenant != NULL ? stamp_of(tenant) : 0;
     e->tried = 0;
     cs_metric_add(e->t->failed, 1);
@@ -164,7 +166,7 @@ static bool take_token(struct token_entry *e, const struct cs_http_answer *answe
 {
     struct cs_js root = {0};
     struct cs_buf text;
-    int64_t life_s = 0, refresh_s = 0, now_ms = answer->sent_mono_ms;
+    int64_t life_s = 0, refresh_s = 0, now_ms = answer->sent_mono_ms + e->t->ahead_ms;
     bool ok = false;
 
     if (cs_js_check(answer->body, answer->len, 8, &root, NULL) < 0)
@@ -216,10 +218,11 @@ static void handle(struct token_entry *e, struct cs_tenant_set *set, const struc
     if (answer->net == CS_NET_OK && answer->status != 200) {
         read_refusal(answer, &why);
         e->tried++;
-        if (why.code == CS_CODE_CREDENTIALS_REFUSED && e->tried < tenant->n_credentials) {
+        while (why.code == CS_CODE_CREDENTIALS_REFUSED && e->tried < tenant->n_credentials) {
             e->credential = (e->credential + 1) % tenant->n_credentials;
             if (start(e, set, tenant) == 0)
                 return;
+            e->tried++;
         }
     } else {
         cs_verdict_of_net(answer->net != CS_NET_OK ? answer->net : CS_NET_ENCODING, &why);
@@ -369,6 +372,7 @@ int cs_tokens_get(struct cs_tokens *t, struct cs_tenant_set *set, const struct c
                                        .scope = CS_SCOPE_TENANT, .retry_after_ms = 1000};
         return -EACCES;
     }
+    t->ahead_ms = now_ms - cs_clock_mono_ms();
     usable = e->token != NULL && now_ms < e->expires_mono_ms;
     due = e->token == NULL || now_ms >= e->renew_mono_ms;
     if (due && e->request == NULL &&
