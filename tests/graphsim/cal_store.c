@@ -113,7 +113,10 @@ static void version_copy(struct cal_version *to, const struct cal_version *from)
 
 static struct cal_version *push_version(struct cal_event *e)
 {
-    SIM_PUSH(e->ver, e->n_ver, e->cap_ver);
+    if (e->n_ver == e->cap_ver) { /* most events never have a second one */
+        e->cap_ver = e->cap_ver == 0 ? 1 : e->cap_ver * 2;
+        e->ver = sim_grow(e->ver, e->cap_ver, sizeof(*e->ver));
+    }
     struct cal_version *v = &e->ver[e->n_ver++];
     memset(v, 0, sizeof(*v));
     return v;
