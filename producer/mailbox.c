@@ -284,6 +284,10 @@ int cs_mailbox_owe(struct cs_mailbox *m, const struct cs_look *look, int64_t now
 
     if (old == NULL && cs_mailbox_count_looks(m) >= CS_BOX_LOOKS_MAX)
         return -E2BIG;
+    /* A left-over was told and never published: its folder will not tell it again. A second look would
+     * settle it silently, so the left-over stays what is owed (and is followed by a look of its own). */
+    if (old != NULL && old->look.why == CS_WHY_LEFTOVER && look->why == CS_WHY_LOOK)
+        return 0;
     if (cs_look_copy(look, &copy) < 0)
         return -ENOMEM;
     if (old != NULL) {

@@ -250,7 +250,7 @@ void cs_folder_free(struct cs_box_folder *f);
 /** A cursor of a stream is replaced. @return 0, -ENOMEM (the old one stays) */
 int cs_mailbox_set_cursor(char **cursor, const char *value);
 
-/** A look is owed from now on; one of the same item is replaced. @return 0, -ENOMEM, -E2BIG (the bound) */
+/** A look is owed from now on; one of the same item is replaced, but a left-over by nothing less. @return 0, -ENOMEM, -E2BIG (the bound) */
 int cs_mailbox_owe(struct cs_mailbox *m, const struct cs_look *look, int64_t now_ms);
 size_t cs_mailbox_count_looks(const struct cs_mailbox *m);
 /** The numbered entry with room for n looks. @return 0, -ENOMEM */
