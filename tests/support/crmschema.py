@@ -82,7 +82,8 @@ class Schemas:
         if topic == "records.v1":
             if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
                 raise Failure(f"{where} has no kind")
-            name = f"record/{value['kind']}.v1"
+            removed = value.get("change") in ("deleted", "left_scope")
+            name = "record/removed.v1" if removed else f"record/{value['kind']}.v1"
         else:
             name = TOPIC_SCHEMAS[topic]
         self.validate(value, name, where)
