@@ -142,7 +142,7 @@ void sim_id_format(const struct sim_mailbox *mb, struct sim_id id, char out[SIM_
     memcpy(out, prefix_of(id.kind, immutable), PREFIX_LEN);
     len = PREFIX_LEN + encode(raw, sizeof(raw), out + PREFIX_LEN);
     out[len++] = (char)(id.num & 1 ? letter + 32 : letter);
-    strcpy(out + len, TAIL);
+    memcpy(out + len, TAIL, sizeof(TAIL));
 }
 
 static bool parse_for(const struct sim_mailbox *mb, const unsigned char *raw, char letter,
@@ -199,7 +199,7 @@ void sim_change_key(const struct sim_mailbox *mb, char kind, uint64_t seq,
     put64(raw + 4, sim_hash(mb->seed, 1));
     put64(raw + 12, seq);
     memset(raw + 20, 0, 2);
-    strcpy(out + encode(raw, sizeof(raw), out), "");
+    (void)encode(raw, sizeof(raw), out); /* its length is always the same */
     for (char *p = out; *p != '\0'; p++) /* standard alphabet here, '+' and '/' included */
         *p = *p == '-' ? '+' : *p == '_' ? '/' : *p;
 }

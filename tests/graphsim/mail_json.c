@@ -284,6 +284,11 @@ void sim_msg_write(const struct sim_request *req, uint32_t msg, uint64_t select,
     struct cs_buf b;
 
     cs_buf_init(&b, 0);
+    /* not all of a letter is set: it is several kB */
+    letter.has_from = false;
+    letter.n_to = letter.n_cc = 0;
+    letter.subject[0] = '\0';
+    letter.from = letter.sender = (struct sim_party){"", ""};
     if (select & people)
         sim_letter_head(mb, msg, &letter);
     sim_jw_open(w, '{');
