@@ -180,9 +180,7 @@ int main(int argc, char **argv)
     } verbs[] = {
         {"run", cmd_run},
         {"check-config", cs_cmd_check_config},
-#ifdef CS_HAS_NORMALIZE
         {"normalize", cs_cmd_normalize},
-#endif
     };
 
     if (argc < 2)
