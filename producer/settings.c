@@ -46,6 +46,7 @@ const struct cs_setting cs_producer_settings[] = {
     {"schedule.job_lost_ms", CS_CONF_MS, AT(job_lost_ms), "691200000", 60000, INT64_C(31) * DAY,
      CS_CONF_RELOAD,
      "A job without an answer for longer than the topics keep it is issued anew.", NULL},
+    {"worker", CS_CONF_OTHER, 0, "", 0, 0, 0, "The worker's.", NULL},
     {0},
 };
 

@@ -917,7 +917,7 @@ static void test_what_is_published_becomes_what_is_there(void **state)
     struct result sum;
 
     (void)state;
-    run_many(1, 2000, (struct rules){.mutations = 14}, &sum);
+    run_many(1, 800, (struct rules){.mutations = 14}, &sum);
     assert_int_equal(sum.stuck, 0);
     assert_int_equal(sum.lost, 0);
     assert_int_equal(sum.phantom, 0);
@@ -930,7 +930,7 @@ static void test_what_cannot_be_known_is_recorded_as_owed(void **state)
     struct result sum;
 
     (void)state;
-    run_many(1000001, 1000, (struct rules){.mutations = 14, .dead_cursors = true, .folders_go = true},
+    run_many(1000001, 400, (struct rules){.mutations = 14, .dead_cursors = true, .folders_go = true},
              &sum);
     assert_int_equal(sum.stuck, 0);
     assert_int_equal(sum.lost, 0);
