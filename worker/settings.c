@@ -49,6 +49,8 @@ const struct cs_setting cs_worker_settings[] = {
      "A longer answer of Graph is refused.", NULL},
     {"worker.max_connections", CS_CONF_INT, AT(max_connections), "128", 1, 4096, 0,
      "Connections to Graph in all.", NULL},
+    {"worker.token_retry_ms", CS_CONF_MS, AT(token_retry_ms), "60000", 100, 60 * MINUTE, 0,
+     "A tenant whose credentials or token endpoint fail is asked for a token no more often.", NULL},
     {"schedule", CS_CONF_OTHER, 0, "", 0, 0, 0, "The producer's.", NULL},
     {0},
 };

@@ -26,6 +26,7 @@ struct cs_work_conf {
     int64_t request_timeout_ms; /* connect to last byte */
     int64_t answer_max_bytes;   /* inflated */
     int64_t max_connections;
+    int64_t token_retry_ms; /* between token requests of a tenant that fails */
 };
 
 struct cs_worker_conf {

@@ -13,7 +13,6 @@
 #include "worker/graph_url.h"
 
 #define EARLY_MS      (5 * 60 * 1000) /* before the end of a token's life */
-#define FAIL_WAIT_MS  60000
 #define AADSTS_MAX    8
 
 struct token_entry {
@@ -39,13 +38,15 @@ struct cs_tokens {
     const char *login_url;
     const char *graph_base_url;
     struct cs_log *log;
+    int64_t fail_wait_ms;
     struct token_entry *entries;
     int64_t ahead_ms; /* of the caller's clock before ours, which answers are timed by */
     struct cs_metric *fetched, *failed;
 };
 
 int cs_tokens_new(struct cs_http *http, const char *login_url, const char *graph_base_url,
-                  struct cs_log *log, struct cs_metrics *metrics, struct cs_tokens **ret)
+                  int64_t fail_wait_ms, struct cs_log *log, struct cs_metrics *metrics,
+                  struct cs_tokens **ret)
 {
     struct cs_tokens *t = calloc(1, sizeof(*t));
 
@@ -54,6 +55,7 @@ int cs_tokens_new(struct cs_http *http, const char *login_url, const char *graph
     t->http = http;
     t->login_url = login_url;
     t->graph_base_url = graph_base_url;
+    t->fail_wait_ms = fail_wait_ms;
     t->log = log;
     t->fetched = cs_metrics_counter(metrics, "crmsync_tokens_total", "result=\"ok\"", "Token requests.");
     t->failed = cs_metrics_counter(metrics, "crmsync_tokens_total", "result=\"failed\"", "Token requests.");
@@ -130,7 +132,7 @@ static uint64_t stamp_of(const struct cs_tenant *tenant)
 
 static void give_up(struct token_entry *e, const struct cs_tenant *tenant, const struct cs_verdict *why)
 {
-    int64_t wait_ms = why->retry_after_ms > 0 ? why->retry_after_ms : FAIL_WAIT_MS;
+    int64_t wait_ms = why->retry_after_ms > 0 ? why->retry_after_ms : e->t->fail_wait_ms;
 
     e->why = *why;
     e->retry_mono_ms = cs_clock_mono_ms() + e->t->ahead_ms + wait_ms;

@@ -17,9 +17,16 @@
 
 struct cs_tokens;
 
-/** All borrowed for the life of the object. @return 0, -ENOMEM */
+/**
+ * All borrowed for the life of the object.
+ *
+ * @param[in] fail_wait_ms  a tenant that fails is not asked again before, unless Retry-After says otherwise; 60,000 in
+ *                          production: one request a minute
+ * @return 0, -ENOMEM
+ */
 int cs_tokens_new(struct cs_http *http, const char *login_url, const char *graph_base_url,
-                  struct cs_log *log, struct cs_metrics *metrics, struct cs_tokens **ret);
+                  int64_t fail_wait_ms, struct cs_log *log, struct cs_metrics *metrics,
+                  struct cs_tokens **ret);
 void cs_tokens_free(struct cs_tokens *t);
 
 /**

@@ -446,7 +446,8 @@ static int open_engine(struct cs_worker *w)
     if (r == 0)
         r = cs_throttle_new(&w->throttle);
     if (r == 0)
-        r = cs_tokens_new(w->http, common->graph_login_url, common->graph_base_url, w->log, w->metrics, &w->tokens);
+        r = cs_tokens_new(w->http, common->graph_login_url, common->graph_base_url,
+                          w->conf->work.token_retry_ms, w->log, w->metrics, &w->tokens);
     if (r < 0)
         return r;
     jp.http = w->http;

@@ -74,7 +74,7 @@ static void open_bed(struct bed *b, const struct script_step *steps, size_t n, s
     assert_int_equal(cs_metrics_new(&b->metrics), 0);
     p.metrics = b->metrics;
     assert_int_equal(cs_http_new(&p, &b->http), 0);
-    assert_int_equal(cs_tokens_new(b->http, b->login, "https://graph.example/", NULL, b->metrics, &b->tokens), 0);
+    assert_int_equal(cs_tokens_new(b->http, b->login, "https://graph.example/", 60000, NULL, b->metrics, &b->tokens), 0);
 }
 
 static void close_bed(struct bed *b)

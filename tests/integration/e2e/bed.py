@@ -20,6 +20,7 @@ FAST = {
     "schedule.folders_interval_ms": 1000,
     "schedule.probe_min_ms": 1000,
     "schedule.probe_max_ms": 2000,
+    "worker.token_retry_ms": 1000,
 }
 
 

@@ -203,7 +203,8 @@ static int set_up(struct program *p, const char *file)
     http.metrics = p->metrics;
     r = cs_http_new(&http, &p->http);
     if (r == 0)
-        r = cs_tokens_new(p->http, s->common.graph_login_url, s->common.graph_base_url, p->log, p->metrics, &p->tokens);
+        r = cs_tokens_new(p->http, s->common.graph_login_url, s->common.graph_base_url, 60000, p->log,
+                          p->metrics, &p->tokens);
     if (r < 0)
         return r;
     jobs.http = p->http;
