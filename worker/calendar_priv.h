@@ -19,6 +19,19 @@ struct cs_cal_item {
     bool wanted;     /* to be published although the walk did not tell it: a row that was owed a look, and is there */
 };
 
+struct cs_cal_ask {
+    char *id;   /* what is looked for */
+    size_t row; /* of the job, where it is about one */
+};
+
+/* What is known of a row that is still there. */
+struct cs_cal_found {
+    bool is_empty;     /* a master without anything in the window */
+    bool is_elsewhere; /* in the window, but not in this calendar */
+    char instance[CS_ID_MAX + 1]; /* a master: one of its instances in the window, and when */
+    int64_t start_utc_ms, end_utc_ms;
+};
+
 struct cs_calendar_run {
     struct cs_cal_item *items; /* after cs_cal_settle(): one for each id, sorted by id */
     size_t n, cap;
@@ -26,10 +39,10 @@ struct cs_calendar_run {
     unsigned page_size;
     uint64_t *links;      /* cs_id_hash() of next links followed */
     size_t n_links;
-    char **asked;         /* ids of the reads under way, by member */
+    struct cs_cal_ask *asked; /* the reads under way, by member */
     size_t n_asked, cap_asked;
     struct cs_verdict master_failed; /* a master that could not be read, and why */
-    bool *empty_series;   /* by job row: a master that is there and has nothing in the window */
+    struct cs_cal_found *found;      /* by job row */
 };
 
 /** Another sight. NULL: no memory, the run has failed. */

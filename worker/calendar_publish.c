@@ -113,12 +113,21 @@ static void publish_end(struct publisher *p, enum cs_kind kind, enum cs_change c
 
 /* ---- rows that were owed a look ------------------------------------------------------------------------- */
 
+/* Is it outside because somebody moved it? What is out there would show it at its old time. */
+static bool has_changed(const struct cs_cal_row *row, const struct cs_event_facts *f)
+{
+    if (f->type == CS_EVENT_MASTER)
+        return row->change_key == NULL || strcmp(row->change_key, f->change_key) != 0;
+    return f->start_utc_ms != row->start_utc_ms || f->end_utc_ms != row->end_utc_ms;
+}
+
 static void settle_row(struct publisher *p, size_t i)
 {
     const struct cs_cal_row *row = &p->run->job.rows[i];
     struct cs_cal_item *item = cs_cal_find(p->c, row->id);
     const enum cs_kind kind = row->type == 'm' ? CS_KIND_SERIES : CS_KIND_EVENT;
-    bool is_series;
+    const struct cs_cal_found *found = &p->c->found[i];
+    bool is_series, is_in;
 
     if (item == NULL || item->facts.is_removed || (item->incomplete && !item->gone))
         return; /* could not be read: it stays as it is */
@@ -127,24 +136,23 @@ static void settle_row(struct publisher *p, size_t i)
         return;
     }
     is_series = item->facts.type == CS_EVENT_MASTER;
-    if (is_series && row->type == 'm') {
-        if (!item->reported && p->c->empty_series[i])
-            add_settled(p, row->item_id); /* it slid or moved out of the window */
-        return;
-    }
-    item->wanted = item->wanted || (!is_series && cs_cal_in_window(p->part, &item->facts));
+    is_in = item->reported || (!found->is_elsewhere &&
+                               (is_series ? !found->is_empty : cs_cal_in_window(p->part, &item->facts)));
+    item->wanted = is_in && !is_series;
     if (is_series != (row->type == 'm') || strcmp(item->facts.item_id, row->item_id) != 0)
         publish_end(p, kind, CS_DELETED, row->item_id, row->id, item->sent_ms); /* the id means another thing now */
-    else if (!item->wanted)
-        add_settled(p, row->item_id);
+    else if (!is_in && (found->is_elsewhere || has_changed(row, &item->facts)))
+        publish_end(p, kind, CS_LEFT_SCOPE, row->item_id, row->id, item->sent_ms);
+    else if (!is_in)
+        add_settled(p, row->item_id); /* the window went on, it did not: no news */
 }
 
 /* ---- events --------------------------------------------------------------------------------------------- */
 
-/* What the filters hold back is taken back, where it may be out. */
+/* What the filters hold back is taken back, where it may be out: not at the very beginning. */
 static void hold_back(struct publisher *p, const struct cs_cal_item *item, enum cs_kind kind)
 {
-    if (p->part->mode == CS_MODE_LIVE || is_row(p, item->facts.id))
+    if (p->part->mode == CS_MODE_LIVE || p->part->cursor != NULL || is_row(p, item->facts.id))
         publish_end(p, kind, CS_LEFT_SCOPE, item->facts.item_id, item->facts.id, item->sent_ms);
 }
 
@@ -217,8 +225,9 @@ static void publish_events(struct publisher *p)
         const struct cs_cal_item *item = &p->c->items[i];
 
         if (item->gone || item->facts.is_removed) {
-            /* told, and gone when read; or removed, and not among what this job has read */
-            if (item->reported && p->part->mode == CS_MODE_LIVE && !is_row(p, item->facts.id))
+            /* Told, and gone when read; or removed, and not among what this job has read. A first walk takes many jobs,
+             * and what an earlier one told may be removed in a later one. */
+            if (item->reported && !is_row(p, item->facts.id))
                 add_removed(p, item->facts.id);
             continue;
         }

@@ -31,11 +31,11 @@ void cs_calendar_run_free(struct cs_calendar_run *c)
     if (c == NULL)
         return;
     for (size_t i = 0; i < c->n_asked; i++)
-        free(c->asked[i]);
+        free(c->asked[i].id);
     free(c->asked);
     free(c->items);
     free(c->links);
-    free(c->empty_series);
+    free(c->found);
     free(c);
 }
 
@@ -133,6 +133,14 @@ bool cs_cal_in_window(const struct cs_job_part *part, const struct cs_event_fact
 
 static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_reply *reply);
 
+static void add_calendar(struct cs_buf *path, const struct cs_job_part *spec)
+{
+    if (spec->folder.id == NULL || strcmp(spec->folder.id, DEFAULT_NAME) == 0)
+        return; /* what names no calendar means the default one */
+    cs_buf_adds(path, "/calendars/");
+    cs_url_escape(path, spec->folder.id);
+}
+
 static void ask_page(struct cs_job_run *run)
 {
     const struct cs_job_part *spec = &run->job.parts[0];
@@ -146,10 +154,7 @@ static void ask_page(struct cs_job_run *run)
         cs_buf_adds(&path, cursor);
     } else {
         cs_graph_user_path(&path, run->job.mailbox);
-        if (spec->folder.id != NULL && strcmp(spec->folder.id, DEFAULT_NAME) != 0) {
-            cs_buf_adds(&path, "/calendars/");
-            cs_url_escape(&path, spec->folder.id);
-        }
+        add_calendar(&path, spec);
         cs_time_format_s(spec->from_utc_ms, text);
         cs_buf_addf(&path, "/calendarView/delta?startDateTime=%s", text);
         cs_time_format_s(spec->to_utc_ms, text);
@@ -315,7 +320,7 @@ static void new_reads(struct cs_job_run *run, cs_member_fn fn)
     struct cs_calendar_run *c = run->calendar;
 
     for (size_t i = 0; i < c->n_asked; i++)
-        free(c->asked[i]);
+        free(c->asked[i].id);
     c->n_asked = 0;
     cs_read_clear(&run->reads);
     run->reads.asked = CS_ASKED_ITEM;
@@ -324,7 +329,8 @@ static void new_reads(struct cs_job_run *run, cs_member_fn fn)
     run->reads.want_text = run->tenant->body == CS_BODY_TEXT;
 }
 
-static void add_read(struct cs_job_run *run, const char *id, const char *rest)
+/* path is what lies behind the mailbox; its memory is taken. */
+static void add_path(struct cs_job_run *run, const char *id, size_t row, struct cs_buf *rest)
 {
     struct cs_calendar_run *c = run->calendar;
     char *path = NULL, *copy = strdup(id);
@@ -332,7 +338,7 @@ static void add_read(struct cs_job_run *run, const char *id, const char *rest)
 
     if (copy != NULL && c->n_asked == c->cap_asked) {
         size_t cap = c->cap_asked > 0 ? c->cap_asked * 2 : 32;
-        char **asked = realloc(c->asked, cap * sizeof(*asked));
+        struct cs_cal_ask *asked = realloc(c->asked, cap * sizeof(*asked));
 
         if (asked != NULL) {
             c->asked = asked;
@@ -342,16 +348,17 @@ static void add_read(struct cs_job_run *run, const char *id, const char *rest)
             copy = NULL;
         }
     }
-    if (copy == NULL) {
+    if (copy == NULL || cs_buf_failed(rest) != 0) {
+        free(copy);
+        cs_buf_clear(rest);
         out_of_memory(run);
         return;
     }
-    c->asked[c->n_asked++] = copy;
+    c->asked[c->n_asked++] = (struct cs_cal_ask){copy, row};
     cs_buf_init(&b, 0);
     cs_graph_user_path(&b, run->job.mailbox);
-    cs_buf_adds(&b, "/events/");
-    cs_url_escape(&b, id);
-    cs_buf_adds(&b, rest);
+    cs_buf_add(&b, rest->data, rest->len);
+    cs_buf_clear(rest);
     path = cs_buf_steal(&b, NULL);
     if (path != NULL)
         memmove(path, path + 5, strlen(path + 5) + 1); /* a list's paths are behind /v1.0 */
@@ -359,11 +366,22 @@ static void add_read(struct cs_job_run *run, const char *id, const char *rest)
         out_of_memory(run);
 }
 
+static void add_read(struct cs_job_run *run, const char *id, size_t row, const char *rest)
+{
+    struct cs_buf path;
+
+    cs_buf_init(&path, 0);
+    cs_buf_adds(&path, "/events/");
+    cs_url_escape(&path, id);
+    cs_buf_adds(&path, rest);
+    add_path(run, id, row, &path);
+}
+
 /* A read answered. Gone is an answer too. NULL: it gave no sight (the run has failed, or *refused is set). */
 static struct cs_cal_item *take_read(struct cs_job_run *run, size_t member, struct cs_js body,
                                      const struct cs_verdict *why, struct cs_reply *reply, bool *refused)
 {
-    const char *id = run->calendar->asked[member];
+    const char *id = run->calendar->asked[member].id;
     struct cs_event_facts facts;
     struct cs_cal_item *item;
 
@@ -417,7 +435,7 @@ static enum cs_step read_events(struct cs_job_run *run)
         const struct cs_cal_item *item = cs_cal_find(c, run->job.rows[i].id);
 
         if (item == NULL || item->facts.is_removed || item->incomplete)
-            add_read(run, run->job.rows[i].id, run->job.rows[i].type == 'm' ? MASTER_SELECT : "");
+            add_read(run, run->job.rows[i].id, i, run->job.rows[i].type == 'm' ? MASTER_SELECT : "");
     }
     for (size_t i = 0; i < c->n && !run->failed; i++) {
         bool is_row = false;
@@ -425,7 +443,7 @@ static enum cs_step read_events(struct cs_job_run *run)
         for (size_t k = 0; k < run->job.n_rows && c->items[i].incomplete && !is_row; k++)
             is_row = strcmp(run->job.rows[k].id, c->items[i].facts.id) == 0;
         if (c->items[i].incomplete && !is_row)
-            add_read(run, c->items[i].facts.id, "");
+            add_read(run, c->items[i].facts.id, 0, "");
     }
     cs_read_start(run, &run->reads);
     return CS_STEP_NEXT;
@@ -483,56 +501,127 @@ static enum cs_step read_masters(struct cs_job_run *run)
             continue;
         known = cs_cal_find(c, ids[i]);
         if (known == NULL || (known->reported && cs_js_get(known->event, "cancelledOccurrences").p == NULL))
-            add_read(run, ids[i], MASTER_SELECT);
+            add_read(run, ids[i], 0, MASTER_SELECT);
     }
     free(ids);
     cs_read_start(run, &run->reads);
     return CS_STEP_NEXT;
 }
 
-/* ---- masters that are owed a look ----------------------------------------------------------------------- */
+/* ---- rows that are still there: where? -------------------------------------------------------------------- */
 
 static void on_instances(struct cs_job_run *run, size_t member, int status, struct cs_js body,
                          const struct cs_verdict *why, struct cs_reply *reply)
 {
-    struct cs_js value = cs_js_get(body, "value");
+    struct cs_cal_found *found = &run->calendar->found[run->calendar->asked[member].row];
+    struct cs_js value = cs_js_get(body, "value"), first = {0};
+    struct cs_js_iter it = {0};
+    struct cs_event_facts facts;
 
     (void)status;
     (void)reply;
     if (why != NULL && why->outcome == CS_RETRY)
         cs_run_fail(run, why);
-    if (why != NULL || cs_js_type(value) != CS_JS_ARRAY || cs_js_count(value) > 0 ||
-        cs_js_has(cs_js_get(body, "@odata.nextLink")))
-        return; /* something is there, or it cannot be told: the row stays */
-    for (size_t i = 0; i < run->job.n_rows; i++)
-        if (strcmp(run->job.rows[i].id, run->calendar->asked[member]) == 0)
-            run->calendar->empty_series[i] = true;
+    if (why != NULL || cs_js_type(value) != CS_JS_ARRAY)
+        return; /* it cannot be told: the row stays */
+    if (!cs_js_next_element(value, &it, &first)) {
+        found->is_empty = !cs_js_has(cs_js_get(body, "@odata.nextLink"));
+        return;
+    }
+    if (cs_event_facts_read(first, run->jobs->p.zones, &facts) < 0 || facts.start_utc_ms == CS_NEVER ||
+        facts.end_utc_ms == CS_NEVER)
+        return;
+    memcpy(found->instance, facts.id, sizeof(found->instance));
+    found->start_utc_ms = facts.start_utc_ms;
+    found->end_utc_ms = facts.end_utc_ms;
+}
+
+/* A row's event that was read and that the walk did not tell. NULL: none such. */
+static const struct cs_cal_item *still_there(const struct cs_job_run *run, size_t row)
+{
+    const struct cs_cal_item *item = cs_cal_find(run->calendar, run->job.rows[row].id);
+
+    return item != NULL && !item->gone && !item->facts.is_removed && !item->incomplete && !item->reported ? item : NULL;
 }
 
 /* A series begins where it likes: whether it still touches the window is for its instances to say. */
 static enum cs_step read_instances(struct cs_job_run *run)
 {
     struct cs_calendar_run *c = run->calendar;
-    char from[CS_TIME_TEXT], to[CS_TIME_TEXT], rest[160];
+    char from[CS_TIME_TEXT], to[CS_TIME_TEXT], rest[200];
 
     cs_cal_settle(c);
     new_reads(run, on_instances);
     if (run->job.n_rows == 0)
         return CS_STEP_NEXT;
-    c->empty_series = calloc(run->job.n_rows, sizeof(*c->empty_series));
-    if (c->empty_series == NULL) {
+    c->found = calloc(run->job.n_rows, sizeof(*c->found));
+    if (c->found == NULL) {
         out_of_memory(run);
         return CS_STEP_END;
     }
     cs_time_format_s(run->job.parts[0].from_utc_ms, from);
     cs_time_format_s(run->job.parts[0].to_utc_ms, to);
-    snprintf(rest, sizeof(rest), "/instances?startDateTime=%s&endDateTime=%s&$select=id&$top=1", from, to);
+    snprintf(rest, sizeof(rest),
+             "/instances?startDateTime=%s&endDateTime=%s&$select=id,seriesMasterId,type,start,end&$top=1", from, to);
     for (size_t i = 0; i < run->job.n_rows && !run->failed; i++) {
-        const struct cs_cal_item *item = cs_cal_find(c, run->job.rows[i].id);
+        const struct cs_cal_item *item = still_there(run, i);
 
-        if (run->job.rows[i].type == 'm' && item != NULL && !item->gone && !item->reported &&
-            item->facts.type == CS_EVENT_MASTER)
-            add_read(run, run->job.rows[i].id, rest);
+        if (item != NULL && item->facts.type == CS_EVENT_MASTER)
+            add_read(run, run->job.rows[i].id, i, rest);
+    }
+    cs_read_start(run, &run->reads);
+    return CS_STEP_NEXT;
+}
+
+static void on_view(struct cs_job_run *run, size_t member, int status, struct cs_js body, const struct cs_verdict *why,
+                    struct cs_reply *reply)
+{
+    const struct cs_cal_ask *ask = &run->calendar->asked[member];
+    struct cs_js value = cs_js_get(body, "value"), one;
+    struct cs_js_iter it = {0};
+
+    (void)status;
+    (void)reply;
+    if (why != NULL && why->outcome == CS_RETRY)
+        cs_run_fail(run, why);
+    if (why != NULL || cs_js_type(value) != CS_JS_ARRAY || cs_js_has(cs_js_get(body, "@odata.nextLink")))
+        return; /* it cannot be told */
+    while (cs_js_next_element(value, &it, &one))
+        if (cs_js_str_is(cs_js_get(one, "id"), ask->id))
+            return;
+    run->calendar->found[ask->row].is_elsewhere = true;
+}
+
+static void ask_view(struct cs_job_run *run, size_t row, const char *id, int64_t start_ms, int64_t end_ms)
+{
+    const struct cs_job_part *spec = &run->job.parts[0];
+    char text[CS_TIME_TEXT];
+    struct cs_buf path;
+
+    cs_buf_init(&path, 0);
+    add_calendar(&path, spec);
+    cs_time_format_s(start_ms, text);
+    cs_buf_addf(&path, "/calendarView?startDateTime=%s", text);
+    cs_time_format_s((end_ms > start_ms ? end_ms : start_ms) + 1000, text);
+    cs_buf_addf(&path, "&endDateTime=%s&$select=id&$top=500", text);
+    add_path(run, id, row, &path);
+}
+
+/* An event by its id may lie in any of the mailbox's calendars: this one's view at its time says whether it is in this. */
+static enum cs_step read_views(struct cs_job_run *run)
+{
+    new_reads(run, on_view);
+    for (size_t i = 0; i < run->job.n_rows && !run->failed; i++) {
+        const struct cs_cal_item *item = still_there(run, i);
+        const struct cs_cal_found *found = &run->calendar->found[i];
+
+        if (item == NULL)
+            continue;
+        if (item->facts.type == CS_EVENT_MASTER && found->instance[0] != '\0')
+            ask_view(run, i, found->instance, found->start_utc_ms, found->end_utc_ms);
+        else if (item->facts.type != CS_EVENT_MASTER && cs_cal_in_window(&run->job.parts[0], &item->facts) &&
+                 item->facts.start_utc_ms != CS_NEVER && item->facts.end_utc_ms != CS_NEVER)
+            ask_view(run, i, item->facts.id, item->facts.start_utc_ms, item->facts.end_utc_ms);
     }
     cs_read_start(run, &run->reads);
     return CS_STEP_NEXT;
@@ -543,6 +632,7 @@ const struct cs_job_step cs_job_calendar_delta_steps[] = {
     {"read", read_events},
     {"masters", read_masters},
     {"instances", read_instances},
+    {"views", read_views},
     {"publish", cs_calendar_publish_step},
     {NULL, NULL},
 };

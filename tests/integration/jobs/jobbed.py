@@ -83,7 +83,9 @@ class Jobs:
     def validate(self, end):
         self.schemas.validate(end["feedback"], "feedback.v1")
         for record in end["records"]:
-            self.schemas.validate(record["value"], f"record/{record['value']['kind']}.v1")
+            value = record["value"]
+            name = value["kind"] if value["change"] in ("upserted", "moved") else "removed"
+            self.schemas.validate(value, f"record/{name}.v1")
             if record["index"] is not None:
                 self.schemas.validate(record["index"], "index.v1")
 
@@ -130,7 +132,8 @@ class Jobs:
         return self.sim.post(f"/mailboxes/{user or self.user}/ops", list(ops))["results"]
 
     def truth(self, user=None, history=False):
-        return self.sim.get(f"/mailboxes/{user or self.user}/truth" + ("?history=1" if history else ""))
+        truth = self.sim.get(f"/mailboxes/{user or self.user}/truth" + ("?history=1" if history else ""))
+        return {"mailbox": user or self.user, **truth}
 
     def counters(self, user=None):
         return self.sim.get("/counters")["mailboxes"][user or self.user]
