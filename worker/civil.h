@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #define CS_DAY_S 86400
+/* 9999-12-31T23:59:59, the last second that four digits of a year can say. */
+#define CS_CIVIL_MAX_S INT64_C(253402300799)
 
 struct cs_civil {
     int64_t year;

@@ -20,8 +20,9 @@ struct mail {
     const struct cs_folder_ref *moved_from;
     enum cs_change change;
     struct cs_people people;
-    struct cs_buf references; /* decoded text of the header */
-    const char *direction;    /* NULL: cannot be told */
+    struct cs_buf references;     /* decoded text of the header */
+    const char *direction;        /* NULL: cannot be told */
+    const char *parent_folder_id; /* "": not known */
     int64_t received_utc_ms;
 };
 
@@ -179,19 +180,17 @@ static const char *direction(const struct mail *m)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+/* id: used where there is no folder; "": not known */
 static void write_folder(struct cs_jw *jw, const char *key, const struct cs_folder_ref *folder,
-                         struct cs_js id)
+                         const char *id)
 {
     cs_jw_key(jw, key);
-    if (folder == NULL && cs_js_type(id) != CS_JS_STRING) {
+    if (folder == NULL && *id == '\0') {
         cs_jw_null(jw);
         return;
     }
     cs_jw_object(jw);
-    if (folder != NULL)
-        cs_jw_kstr(jw, "id", folder->id);
-    else
-        cs_text_kwrite(jw, "id", id, CS_ID_MAX, NULL);
+    cs_jw_kstr(jw, "id", folder != NULL ? folder->id : id);
     cs_jw_kstr(jw, "path", folder == NULL ? NULL : folder->path);
     cs_jw_kstr(jw, "well_known", folder == NULL ? NULL : folder->well_known);
     cs_jw_object_end(jw);
@@ -302,9 +301,9 @@ static void write_members(struct cs_jw *jw, const struct cs_fit *fit, const void
     cs_jw_ktime(jw, "received_at", m->received_utc_ms);
     cs_jw_ktime(jw, "sent_at", cs_text_time(cs_js_get(msg, "sentDateTime")));
     cs_jw_ktime(jw, "created_at", cs_text_time(cs_js_get(msg, "createdDateTime")));
-    write_folder(jw, "folder", m->folder, cs_js_get(msg, "parentFolderId"));
+    write_folder(jw, "folder", m->folder, m->parent_folder_id);
     if (m->change == CS_MOVED)
-        write_folder(jw, "moved_from", m->moved_from, (struct cs_js){0});
+        write_folder(jw, "moved_from", m->moved_from, "");
     cs_text_kbool(jw, "is_read", cs_js_get(msg, "isRead"));
     cs_text_kbool(jw, "is_draft", cs_js_get(msg, "isDraft"));
     cs_text_kwrite(jw, "importance", cs_js_get(msg, "importance"), fit->text_max, fit->cut);
@@ -376,6 +375,7 @@ int cs_email_record(const struct cs_record_ctx *ctx, struct cs_js message,
         m.attachments = cs_js_get(message, "attachments");
     m.direction = direction(&m);
     m.received_utc_ms = e.received_utc_ms;
+    m.parent_folder_id = e.parent_folder_id;
     if (ctx->tenant->body != CS_BODY_NONE)
         body = cs_js_get(message, "body");
     head.item_id = e.id;

@@ -59,13 +59,17 @@ int cs_event_time_utc(struct cs_js dttz, const struct cs_zones *zones, int64_t *
     if (zone == NULL)
         return -EINVAL;
     s = cs_floor_div(ms, 1000);
-    *ret_utc_ms = cs_zone_utc_s(zone, s) * 1000 + (ms - s * 1000);
+    ms = cs_zone_utc_s(zone, s) * 1000 + (ms - s * 1000);
+    if (ms > CS_CIVIL_MAX_S * 1000)
+        return -EINVAL;
+    *ret_utc_ms = ms;
     return 0;
 }
 
 static void format_local(int64_t local_s, bool date_only, char out[CS_TIME_TEXT])
 {
-    struct cs_civil c = cs_civil_of(local_s);
+    /* a zone may carry the last second of year 9999 into a year that has five digits */
+    struct cs_civil c = cs_civil_of(local_s < CS_CIVIL_MAX_S ? local_s : CS_CIVIL_MAX_S);
     int n = snprintf(out, CS_TIME_TEXT, "%04d-%02d-%02d", (int)c.year, c.month, c.day);
 
     if (!date_only && n > 0 && n < CS_TIME_TEXT)
@@ -587,10 +591,11 @@ int cs_event_record(const struct cs_record_ctx *ctx, const struct cs_folder_ref 
     /* some fifty fields are read of each: one walk instead of fifty over bodies of many KB */
     struct cs_js_index event_index, master_index;
     struct cs_event_facts facts;
-    struct cs_event_view view = {
-        .ctx = ctx, .calendar = calendar, .facts = &facts,
-        .event = event = cs_js_indexed(event, &event_index),
-        .master = master = cs_js_indexed(master, &master_index)};
+    struct cs_event_view view = {.ctx = ctx,
+                                 .calendar = calendar,
+                                 .facts = &facts,
+                                 .event = event = cs_js_indexed(event, &event_index),
+                                 .master = master = cs_js_indexed(master, &master_index)};
     struct cs_record_head head = {.kind = CS_KIND_EVENT, .change = change};
     struct cs_decision decision;
     struct cs_js body = {0};

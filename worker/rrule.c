@@ -240,6 +240,8 @@ static int add_range(struct text *t, struct cs_js range, const struct cs_rrule_s
     until = days * CS_DAY_S + (start->local_s - cs_floor_div(start->local_s, CS_DAY_S) * CS_DAY_S);
     if (start->zone != NULL)
         until = cs_zone_utc_s(start->zone, until);
+    if (until > CS_CIVIL_MAX_S)
+        until = CS_CIVIL_MAX_S;
     c = cs_civil_of(until);
     add(t, ";UNTIL=%04d%02d%02dT%02d%02d%02d%s", (int)c.year, c.month, c.day, c.hour, c.minute,
         c.second, start->zone != NULL ? "Z" : "");

@@ -87,6 +87,8 @@ static void write_cancelled(struct cs_jw *jw, const struct cs_fit *fit, const st
         at = days * CS_DAY_S + time_of_day;
         if (s->zone != NULL)
             at = cs_zone_utc_s(s->zone, at);
+        if (at > CS_CIVIL_MAX_S)
+            at = CS_CIVIL_MAX_S;
         cs_jw_object(jw);
         cs_jw_kstr(jw, "date", date);
         cs_jw_ktime(jw, "original_start", at * 1000);

@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """crmsync-worker normalize: Graph's JSON in, records out that conform to the schemas, and nothing but records."""
 
+import copy
 import json
+import random
 import subprocess
 
 from crmtest import ROOT, Schemas, check, check_equal, main, program
@@ -159,8 +161,59 @@ def test_a_large_message_is_cut_and_says_so(t):
     check(message["body"]["content"].startswith(body["content"]) and len(body["content"]) > 500000, "a prefix")
 
 
+ODD = [None, True, False, 0, -1, 2**63, 1e300, 1.5, "", " ", "x", "true", "é\u202e😀", "\u0000", "\ud800", "a\ud83d", "\r\n", "/o=x/cn=y",
+       "@", "a@b", "0001-01-01T00:00:00Z", "2026-02-30T25:61:61Z", "9999-12-31T23:59:59.999999999999Z", "2026-03-29T02:30:00+14:00", "UTC",
+       "tzone://Microsoft/Custom", "x" * 5000, [], {}, [None, 1, "a", {}, []], {"emailAddress": []}, {"dateTime": 5}]
+
+
+def places(value, path=()):
+    """Paths to everything inside a value."""
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in members:
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+def spoil(item, rng):
+    """A copy in which one to four values are others than they should be, or missing."""
+    item = copy.deepcopy(item)
+    for _ in range(rng.randint(1, 4)):
+        path = rng.choice([p for p in places(item) if p[-1] != "@removed"] or [()])
+        if not path:
+            break
+        where = item
+        for key in path[:-1]:
+            where = where[key]
+        if rng.random() < 0.2 and isinstance(where, dict):
+            del where[path[-1]]
+        else:
+            where[path[-1]] = copy.deepcopy(rng.choice(ODD))
+    return item
+
+
+def test_odd_values_never_break_a_record(t):
+    """Whatever Graph puts into a field: each line still conforms, and the process does not fall."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    items = []
+    for path in sorted(DATA.glob("*.json")):
+        if path.name.split(".")[0] in ("broken_cut_off", "batch", "error_nested"):
+            continue
+        page = json.loads(path.read_text(encoding="utf-8"))
+        items += page.get("value", [page])
+    page = {"value": [spoil(item, rng) for item in items for _ in range(60)]}
+    result = run("--mailbox", MAILBOX, "--tenant-config", tenant_file(t), data=json.dumps(page).encode())
+    found = records(result)
+    check(len(found) > len(page["value"]) // 3, f"{len(found)} records of {len(page['value'])} items")
+    for record in found:
+        json.dumps(record, ensure_ascii=False).encode()  # no lone surrogate is left
+        check("\x00" not in json.dumps(record, ensure_ascii=False), "a NUL is left")
+
+
 if __name__ == "__main__":
     main(test_every_sample_gives_valid_records, test_tenant_rules_apply, test_private_events,
          test_occurrences_are_joined_with_their_master, test_what_is_skipped_is_counted,
          test_broken_input_exits_65_and_says_where, test_usage_errors_exit_64, test_input_has_a_bound,
-         test_no_reader_is_an_output_error, test_a_large_message_is_cut_and_says_so)
+         test_no_reader_is_an_output_error, test_a_large_message_is_cut_and_says_so,
+         test_odd_values_never_break_a_record)
