@@ -136,13 +136,13 @@ def test_killed_at_every_step_does_each_job_once(t):
 def test_commits_of_unknown_result_are_looked_up(t):
     """Two of three commits are given up after 0 to 9 ms. What became of them is read from the offsets."""
     bed = Bed(t, Kafka.shared(t), settings={"worker.max_jobs": 4})
-    bed.feed(2500)
-    w = bed.worker(crash_at="commit_cut:9", delay_ms=10)
-    bed.wait_done(240, [w])
-    check_equal(w.stop(), 0, "exit code")
+    bed.feed(1400)
+    workers = [bed.worker(crash_at="commit_cut:9", delay_ms=10) for _ in range(3)]
+    bed.wait_done(240, workers)
+    check_equal([w.stop() for w in workers], [0, 0, 0], "exit codes")
     bed.check_once()
-    found = Counter(e["committed"] for e in w.log_events("checkpoint.commit_found"))
-    check(found[True] + found[False] >= 300, f"too few unknown results to mean anything: {found}")
+    found = Counter(e["committed"] for w in workers for e in w.log_events("checkpoint.commit_found"))
+    check(found[True] + found[False] >= 200 and found[True] >= 20, f"too few unknown results to mean anything: {found}")
     print(f"{sum(found.values())} commits of unknown result: {found[True]} had happened, {found[False]} had not; "
           f"{len(bed.jobs)} jobs, none lost, none twice")
 
