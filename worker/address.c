@@ -1,5 +1,6 @@
 #include "worker/address.h"
 
+#include <errno.h>
 #include <idn2.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,25 +201,26 @@ bool cs_address_is_inside(const struct cs_address *a, const struct cs_tenant *te
     return strcmp(a->fold, mailbox) == 0 || cs_tenant_owns_address(tenant, a->fold);
 }
 
-bool cs_address_read(struct cs_js email_address, struct cs_address *ret, struct cs_js *name)
+int cs_address_read(struct cs_js email_address, struct cs_address *ret, struct cs_js *name)
 {
     struct cs_js address = cs_js_get(email_address, "address");
     struct cs_buf buf;
+    int r;
 
     *name = cs_js_get(email_address, "name");
     if (cs_js_type(*name) != CS_JS_STRING || name->n == 2)
         *name = (struct cs_js){0};
     cs_buf_init(&buf, 65536);
-    if (cs_js_str(address, &buf) < 0 || buf.len == 0) {
-        cs_buf_clear(&buf);
-        if (name->p == NULL)
-            return false;
-        cs_address_normalize("", 0, ret);
-        return true;
-    }
-    cs_address_normalize(buf.data, buf.len, ret);
+    r = cs_js_str(address, &buf);
+    if (r == -ENOMEM)
+        return r;
+    if (r == -EMSGSIZE || buf.len > 0)
+        r = 1;
+    else
+        r = name->p != NULL;
+    cs_address_normalize(buf.data == NULL ? "" : buf.data, buf.len, ret);
     cs_buf_clear(&buf);
-    return true;
+    return r;
 }
 
 void cs_address_write(struct cs_jw *jw, const struct cs_address *a, struct cs_js name,

@@ -49,9 +49,9 @@ bool cs_address_is_inside(const struct cs_address *a, const struct cs_tenant *te
  * Of an emailAddress object ({"name","address"}).
  * @param[out] ret   normalized; CS_ADDRESS_EMPTY if it has no address
  * @param[out] name  string or {NULL,0}
- * @return false: there is neither an address nor a name, nothing is written
+ * @return 1; 0: there is neither an address nor a name; -ENOMEM
  */
-bool cs_address_read(struct cs_js email_address, struct cs_address *ret, struct cs_js *name);
+int cs_address_read(struct cs_js email_address, struct cs_address *ret, struct cs_js *name);
 /** Members of an object that is open: address, name, and untagged and problem where they apply. */
 void cs_address_write(struct cs_jw *jw, const struct cs_address *a, struct cs_js name,
                       size_t text_max, bool *cut);

@@ -51,9 +51,7 @@ int cs_envelope_read(struct cs_js item, struct cs_envelope *ret)
     e.is_removed = cs_js_has(cs_js_get(item, "@removed"));
     if (!e.is_removed) {
         cs_item_change_key(item, e.change_key);
-        if (cs_js_str_into(cs_js_get(item, "parentFolderId"), e.parent_folder_id,
-                           sizeof(e.parent_folder_id)) < 0)
-            e.parent_folder_id[0] = '\0';
+        (void)cs_item_id_value(cs_js_get(item, "parentFolderId"), e.parent_folder_id); /* "" then */
         e.received_utc_ms = cs_text_time(cs_js_get(item, "receivedDateTime"));
         (void)cs_js_bool(cs_js_get(item, "hasAttachments"), &e.has_attachments);
         (void)cs_js_bool(cs_js_get(item, "isDraft"), &e.is_draft); /* both stay false if absent */
@@ -121,13 +119,14 @@ static void write_references(struct cs_jw *jw, const struct cs_fit *fit, const s
     cs_jw_array_end(jw);
 }
 
-/* The same in every mailbox that holds a copy: trimmed, without brackets, domain in lower case. */
-static bool dedup_key(struct cs_js message, char out[CS_SHA_HEX])
+/* The same in every mailbox that holds a copy: of the id trimmed, without brackets, domain in lower case.
+ * 1; 0: there is no id; -ENOMEM */
+static int dedup_key(struct cs_js message, char out[CS_SHA_HEX])
 {
     char id[1024];
     char *s = id, *at;
     struct cs_sha sha;
-    int n = cs_js_str_into(cs_js_get(message, "internetMessageId"), id, sizeof(id));
+    int n = cs_js_str_into(cs_js_get(message, "internetMessageId"), id, sizeof(id)), r;
 
     while (n > 0 && strchr(" \t\r\n<", *s) != NULL) {
         s++;
@@ -136,7 +135,7 @@ static bool dedup_key(struct cs_js message, char out[CS_SHA_HEX])
     while (n > 0 && strchr(" \t\r\n>", s[n - 1]) != NULL)
         s[--n] = '\0';
     if (n <= 0)
-        return false;
+        return 0;
     at = strrchr(s, '@');
     for (; at != NULL && *at != '\0'; at++) {
         if (*at >= 'A' && *at <= 'Z')
@@ -145,7 +144,8 @@ static bool dedup_key(struct cs_js message, char out[CS_SHA_HEX])
     cs_sha_init(&sha);
     cs_sha_str(&sha, "email");
     cs_sha_str(&sha, s);
-    return cs_sha_hex(&sha, out) == 0;
+    r = cs_sha_hex(&sha, out);
+    return r < 0 ? r : 1;
 }
 
 /* ---- direction ------------------------------------------------------------------------------- */
@@ -382,7 +382,10 @@ int cs_email_record(const struct cs_record_ctx *ctx, struct cs_js message,
     head.graph_id = e.id;
     head.change_key = e.change_key;
     head.last_modified_utc_ms = cs_text_time(cs_js_get(message, "lastModifiedDateTime"));
-    head.dedup_key = dedup_key(message, dedup) ? dedup : NULL;
+    r = dedup_key(message, dedup);
+    if (r < 0)
+        goto out;
+    head.dedup_key = r > 0 ? dedup : NULL;
     r = cs_record_build(ctx, &head, write_members, &m, body, true, ret);
     if (r < 0)
         goto out;

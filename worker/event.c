@@ -202,9 +202,9 @@ int cs_event_facts_read(struct cs_js item, const struct cs_zones *zones, struct 
         *ret = f;
         return 0;
     }
-    r = cs_js_str_into(cs_js_get(item, "seriesMasterId"), f.series_id, sizeof(f.series_id));
-    if (r <= 0)
-        return -EINVAL;
+    r = cs_item_id_value(cs_js_get(item, "seriesMasterId"), f.series_id);
+    if (r < 0)
+        return r;
     /* absent, not null: a stub has a handful of members only */
     f.is_stub = cs_js_get(item, "subject").p == NULL || cs_js_get(item, "showAs").p == NULL;
     if (!f.is_stub)
@@ -238,27 +238,36 @@ static void clean_uid(char *uid)
         memcpy(uid + 32, "00000000", 8);
 }
 
-bool cs_event_dedup_key(const struct cs_event_view *view, char out[65])
+int cs_event_dedup_key(const struct cs_event_view *view, char out[65])
 {
     const struct cs_event_facts *f = view->facts;
     char uid[1024], text[CS_TIME_TEXT] = "series";
     int64_t start =
         f->original_start_utc_ms != CS_NEVER ? f->original_start_utc_ms : f->start_utc_ms;
     struct cs_sha sha;
+    int r;
 
     if (cs_js_str_into(cs_event_pick(view, "iCalUId"), uid, sizeof(uid)) <= 0)
-        return false;
+        return 0;
     clean_uid(uid);
     if (f->type != CS_EVENT_MASTER) {
         if (start == CS_NEVER)
-            return false;
+            return 0;
         cs_time_format(start, text);
     }
     cs_sha_init(&sha);
     cs_sha_str(&sha, "event");
     cs_sha_str(&sha, uid);
     cs_sha_str(&sha, text);
-    return cs_sha_hex(&sha, out) == 0;
+    r = cs_sha_hex(&sha, out);
+    return r < 0 ? r : 1;
+}
+
+/* Makes a failure the record's. */
+static void lose(struct cs_jw *jw, int r)
+{
+    if (jw->buf->failed == 0)
+        jw->buf->failed = r;
 }
 
 static void write_person(struct cs_jw *jw, const struct cs_fit *fit,
@@ -267,7 +276,11 @@ static void write_person(struct cs_jw *jw, const struct cs_fit *fit,
     struct cs_address a;
     struct cs_js name;
 
-    if (!cs_address_read(email_address, &a, &name)) {
+    int r = cs_address_read(email_address, &a, &name);
+
+    if (r < 0)
+        lose(jw, r);
+    if (r <= 0) {
         cs_address_normalize("", 0, &a);
         name = (struct cs_js){0};
     }
@@ -428,13 +441,17 @@ static bool is_meeting_link(const char *url, size_t n)
 }
 
 /* The first meeting link in a text. */
-static bool find_link(struct cs_js text, struct cs_buf *out)
+static bool find_link(struct cs_jw *jw, struct cs_js text, struct cs_buf *out)
 {
     const char *p, *end;
     bool found = false;
+    int r;
 
     cs_buf_reset(out);
-    if (cs_js_str(text, out) < 0 || out->len == 0)
+    r = cs_js_str(text, out);
+    if (r == -ENOMEM)
+        lose(jw, r);
+    if (r < 0 || out->len == 0)
         return false;
     p = out->data;
     end = p + out->len;
@@ -471,11 +488,11 @@ static void write_join_url(struct cs_jw *jw, const struct cs_fit *fit,
     }
     cs_buf_init(&text, 65536);
     one = cs_event_pick(view, "location");
-    found = find_link(cs_js_get(one, "displayName"), &text) ||
-            find_link(cs_js_get(one, "locationUri"), &text);
+    found = find_link(jw, cs_js_get(one, "displayName"), &text) ||
+            find_link(jw, cs_js_get(one, "locationUri"), &text);
     while (!found && cs_js_next_element(list, &it, &one))
-        found = find_link(cs_js_get(one, "displayName"), &text) ||
-                find_link(cs_js_get(one, "locationUri"), &text);
+        found = find_link(jw, cs_js_get(one, "displayName"), &text) ||
+                find_link(jw, cs_js_get(one, "locationUri"), &text);
     cs_jw_key(jw, "join_url");
     if (found && text.len <= fit->text_max)
         cs_jw_strn(jw, text.data, text.len);
@@ -623,7 +640,10 @@ int cs_event_record(const struct cs_record_ctx *ctx, const struct cs_folder_ref 
     head.graph_id = facts.id;
     head.change_key = facts.change_key;
     head.last_modified_utc_ms = cs_text_time(cs_event_pick(&view, "lastModifiedDateTime"));
-    head.dedup_key = !view.busy_only && cs_event_dedup_key(&view, dedup) ? dedup : NULL;
+    r = view.busy_only ? 0 : cs_event_dedup_key(&view, dedup);
+    if (r < 0)
+        return r;
+    head.dedup_key = r > 0 ? dedup : NULL;
     r = cs_record_build(ctx, &head, write_members, &view, body, true, ret);
     if (r < 0)
         return r;

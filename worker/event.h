@@ -70,8 +70,9 @@ struct cs_js cs_event_pick(const struct cs_event_view *view, const char *name);
 /** All members between the envelope and the body; the kinds' own differences are in facts->type. */
 void cs_event_write_members(struct cs_jw *jw, const struct cs_fit *fit,
                             const struct cs_event_view *view);
-/** SHA-256 hex of the meeting's id and its start; equal in every attendee's calendar. False: no iCalUId. */
-bool cs_event_dedup_key(const struct cs_event_view *view, char out[65]);
+/** SHA-256 hex of the meeting's id and its start; equal in every attendee's calendar.
+ * @return 1; 0: it has no iCalUId or no start; -ENOMEM */
+int cs_event_dedup_key(const struct cs_event_view *view, char out[65]);
 /** A dateTimeTimeZone to UTC. @return 0; -EINVAL (absent, unreadable, Graph's "never", or an unknown zone) */
 int cs_event_time_utc(struct cs_js dttz, const struct cs_zones *zones, int64_t *ret_utc_ms);
 

@@ -6,17 +6,23 @@
 
 #include "worker/text.h"
 
-int cs_item_id(struct cs_js item, char out[CS_ID_MAX + 1])
+int cs_item_id_value(struct cs_js value, char out[CS_ID_MAX + 1])
 {
-    int n = cs_js_str_into(cs_js_get(item, "id"), out, CS_ID_MAX + 1);
+    int n = cs_js_str_into(value, out, CS_ID_MAX + 1);
 
-    if (n <= 0)
-        return -EINVAL;
     for (int i = 0; i < n; i++) {
         if ((unsigned char)out[i] <= ' ' || out[i] == 0x7f)
-            return -EINVAL;
+            n = -EINVAL;
     }
-    return 0;
+    if (n > 0)
+        return 0;
+    out[0] = '\0';
+    return -EINVAL;
+}
+
+int cs_item_id(struct cs_js item, char out[CS_ID_MAX + 1])
+{
+    return cs_item_id_value(cs_js_get(item, "id"), out);
 }
 
 void cs_item_change_key(struct cs_js item, char out[CS_CHANGE_KEY_MAX])

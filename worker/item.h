@@ -9,6 +9,8 @@
  * @return 0; -EINVAL: not an object, no id, an empty one, one that is too long or has such characters
  */
 int cs_item_id(struct cs_js item, char out[CS_ID_MAX + 1]);
+/** The same of a value that is an id, such as parentFolderId; out is "" on failure. */
+int cs_item_id_value(struct cs_js value, char out[CS_ID_MAX + 1]);
 /** changeKey, or the content of @odata.etag (W/"..."); "" if there is neither. */
 void cs_item_change_key(struct cs_js item, char out[CS_CHANGE_KEY_MAX]);
 /** An array of strings; [] if it is none. */

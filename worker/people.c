@@ -89,8 +89,9 @@ static int add_one(struct cs_people *people, struct cs_js recipient, enum cs_rol
     uint32_t *slot;
     int r;
 
-    if (!cs_address_read(cs_js_get(recipient, "emailAddress"), &a, &name))
-        return 0;
+    r = cs_address_read(cs_js_get(recipient, "emailAddress"), &a, &name);
+    if (r <= 0)
+        return r;
     if (people->n >= CS_PEOPLE_MAX) {
         people->cut = true;
         return 0;

@@ -191,7 +191,10 @@ int cs_series_record(const struct cs_record_ctx *ctx, const struct cs_folder_ref
     head.graph_id = facts.id;
     head.change_key = facts.change_key;
     head.last_modified_utc_ms = cs_text_time(cs_js_get(master, "lastModifiedDateTime"));
-    head.dedup_key = !s.view.busy_only && cs_event_dedup_key(&s.view, dedup) ? dedup : NULL;
+    r = s.view.busy_only ? 0 : cs_event_dedup_key(&s.view, dedup);
+    if (r < 0)
+        return r;
+    head.dedup_key = r > 0 ? dedup : NULL;
     r = cs_record_build(ctx, &head, write_members, &s, body, true, ret);
     if (r < 0)
         return r;
