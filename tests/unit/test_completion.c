@@ -229,6 +229,73 @@ static void test_the_map_is_bounded(void **state)
     cs_completion_free(next);
 }
 
+/* An intake that asks cs_completion_is_full() before each job, with jobs that finish in the worst order. */
+static void test_who_stops_when_full_never_loses_a_mark(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        enum { IN_HAND = 1000 };
+        struct cs_completion *c;
+        int64_t in_hand[IN_HAND], at = 0;
+        size_t n = 0, fullest = 0;
+        uint64_t rnd = seed;
+
+        assert_int_equal(cs_completion_new(0, NULL, &c), 0);
+        for (int step = 0; step < 3000; step++) {
+            struct cs_buf map;
+
+            while (n < IN_HAND && !cs_completion_is_full(c)) {
+                rnd = cs_mix64(rnd);
+                at += 1 + (int64_t)(rnd % (seed % 2 != 0 ? 3 : 100000)); /* markers of small and of huge transactions */
+                assert_int_equal(cs_completion_deliver(c, at), 0);
+                in_hand[n++] = at;
+            }
+            /* the first job of all never ends, old ones seldom: the map gets as long as it can */
+            rnd = cs_mix64(rnd);
+            if (n > 1) {
+                size_t i = rnd % 8 == 0 ? 1 + (size_t)(rnd % (n - 1)) : 1 + (n - 1) / 2 + (size_t)(rnd % (n - n / 2 - (n > 2)));
+
+                i = i < n ? i : n - 1;
+
+                cs_completion_mark(c, in_hand[i], true);
+                in_hand[i] = in_hand[--n];
+            }
+            cs_buf_init(&map, 0);
+            (void)cs_completion_commit(c, &map);
+            if (map.len > fullest)
+                fullest = map.len;
+            assert_true(map.len + 20 < CS_COMPLETION_MAP_MAX); /* nothing had to be left out */
+            cs_buf_clear(&map);
+            cs_completion_settle(c);
+            if (n == 1 && cs_completion_is_full(c))
+                break;
+        }
+        assert_true(fullest > 500);
+        cs_completion_free(c);
+    }
+}
+
+static void test_full_with_nothing_under_way_takes_the_next(void **state)
+{
+    struct cs_buf map;
+    struct cs_completion *c;
+
+    (void)state;
+    cs_buf_init(&map, 0);
+    cs_buf_adds(&map, "1");
+    while (map.len < 3500)
+        cs_buf_adds(&map, ";1,1");
+    assert_int_equal(cs_completion_new(0, map.data, &c), 0);
+    assert_false(cs_completion_is_full(c)); /* the job at 0 is the one that makes it shorter */
+    assert_int_equal(cs_completion_deliver(c, 0), 0);
+    assert_true(cs_completion_is_full(c));
+    cs_completion_mark(c, 0, true);
+    cs_completion_settle(c);
+    assert_false(cs_completion_is_full(c));
+    cs_completion_free(c);
+    cs_buf_clear(&map);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +307,8 @@ int main(void)
         cmocka_unit_test(test_a_mark_can_be_taken_back),
         cmocka_unit_test(test_random_runs_lose_and_repeat_nothing),
         cmocka_unit_test(test_the_map_is_bounded),
+        cmocka_unit_test(test_who_stops_when_full_never_loses_a_mark),
+        cmocka_unit_test(test_full_with_nothing_under_way_takes_the_next),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
