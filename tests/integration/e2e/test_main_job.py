@@ -11,7 +11,7 @@ MESSAGES = int(os.environ.get("CRMSYNC_E2E_MESSAGES", "1500"))
 
 def test_backfill_with_changes_equals_the_truth(t):
     """Two workers, 12 nested folders, arrivals, flags, moves, deletions and event edits while it runs."""
-    bed = Bed(t, Kafka.shared(t), mailboxes=3, messages=MESSAGES // 3, events=40, seed=11)
+    bed = Bed(t, Kafka.shared(t), mailboxes=6, messages=MESSAGES // 6, events=30, seed=11)
     bed.mutate(rate=20)
     producer = bed.site.producer()
     workers = [bed.site.worker("worker-1"), bed.site.worker("worker-2")]
