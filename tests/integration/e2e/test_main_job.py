@@ -6,12 +6,14 @@ import os
 from crmtest import Kafka, check, check_equal, fold, main
 from bed import Bed, print_requests
 
+# names that hash to all six partitions, so that both workers have some
+SPREAD = [arg for name in ("hugo", "ivan", "lena", "gina", "julia", "otto") for arg in ("--mailbox", f"{name}@contoso.example")]
 MESSAGES = int(os.environ.get("CRMSYNC_E2E_MESSAGES", "1500"))
 
 
 def test_backfill_with_changes_equals_the_truth(t):
     """Two workers, 12 nested folders, arrivals, flags, moves, deletions and event edits while it runs."""
-    bed = Bed(t, Kafka.shared(t), mailboxes=6, messages=MESSAGES // 6, events=30, seed=11)
+    bed = Bed(t, Kafka.shared(t), mailboxes=6, messages=MESSAGES // 6, events=30, seed=11, graph_args=SPREAD)
     bed.mutate(rate=20)
     producer = bed.site.producer()
     workers = [bed.site.worker("worker-1"), bed.site.worker("worker-2")]
