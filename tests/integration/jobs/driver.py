@@ -4,10 +4,11 @@ Folders are anchored before anything is listed; slices count a folder as in scop
 every live folder has finished a round begun after it, and the tree has been listed since.
 """
 
+import datetime
 import random
 import time
 
-from jobbed import NAME, id_hash, now, rfc3339
+from jobbed import now, rfc3339
 
 
 class Record:
@@ -59,7 +60,7 @@ class Driver:
 
     def list_tree(self):
         began = time.monotonic()
-        self.tree = self.bed.tree(self.user)
+        self.tree = self.bed.tree(self.user, tries=5)
         self.listed = began
         for i, folder in self.tree.items():
             if folder["in"] and i not in self.folders:
@@ -163,7 +164,7 @@ class Driver:
         anchors = [i for i, f in self.folders.items() if f["phase"] == "anchor"]
         if self.phase == "anchor" and not anchors:
             self.phase = "backfill"
-            cuts = [None] + sorted(rfc3339(now() - __import__("datetime").timedelta(days=d)) for d in (400, 90, 7)) + [None]
+            cuts = [None] + sorted(rfc3339(now() - datetime.timedelta(days=d)) for d in (400, 90, 7)) + [None]
             self.slices = [{"id": str(n), "from": a, "to": b, "cursor": None, "done": False}
                            for n, (a, b) in enumerate(zip(cuts, cuts[1:]))][::-1]
         if self.phase == "backfill" and all(s["done"] for s in self.slices):
