@@ -23,7 +23,8 @@ static int help(FILE *to, int code)
           "How every mailbox is doing, as its producer wrote it last: state, since when, last success, next\n"
           "run, and what to do where something is wrong. MAILBOX is a mailbox or tenant/mailbox.\n\n"
           "  --json  one JSON object a line, as on the topic status.v1\n\n"
-          "Exit 0; 1: a mailbox that was asked for has no status; 69: no broker answers.\n",
+          "Exit 0; 1: a mailbox that was asked for has no status; 69: no broker answers; 78: configuration, or\n"
+          "the topic is not there.\n",
           to);
     return code;
 }
@@ -68,12 +69,14 @@ static int read_all(const struct cs_producer_conf *conf, struct cs_strmap *map)
     r = cs_kafka_admin_partitions(admin, TIMEOUT_MS, counts, &brokers);
     for (int32_t p = 0; p < counts[CS_TOPIC_STATUS] && r == 0; p++)
         r = cs_kafka_read_to_end(reader, CS_TOPIC_STATUS, p, -1, TIMEOUT_MS, on_message, map);
-    if (r < 0)
+    if (r < 0) {
         fprintf(stderr, "%s%s cannot be read: %s\n", conf->common.kafka_prefix,
                 cs_topic_name(CS_TOPIC_STATUS), strerror(-r));
-    else if (counts[CS_TOPIC_STATUS] == 0)
+    } else if (counts[CS_TOPIC_STATUS] == 0) {
         fprintf(stderr, "%s%s is not there: crmsync-producer topics --apply\n",
                 conf->common.kafka_prefix, cs_topic_name(CS_TOPIC_STATUS));
+        r = -EINVAL;
+    }
 out:
     cs_kafka_read_free(reader);
     cs_kafka_admin_free(admin);

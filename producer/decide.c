@@ -252,7 +252,7 @@ static void say(struct cs_due *ret, enum cs_job_type type, enum cs_mode mode, en
                 int64_t due_ms)
 {
     *ret = (struct cs_due){.now = true, .type = type, .mode = mode, .lane = lane,
-                           .due_ms = due_ms, .wake_ms = CS_NEVER};
+                           .due_ms = due_ms, .since_ms = due_ms, .wake_ms = CS_NEVER};
 }
 
 void cs_decide(struct cs_mailbox *m, const struct cs_schedule_conf *c, int64_t now_ms,
@@ -275,10 +275,12 @@ void cs_decide(struct cs_mailbox *m, const struct cs_schedule_conf *c, int64_t n
     /* a new mailbox goes before the slices of others in its tenant: something is to be seen soon */
     if (m->phase == CS_BOX_NEW) {
         say(ret, CS_JOB_FOLDERS, CS_MODE_NONE, CS_LANE_BACKFILL, first - HOUR_MS);
+        ret->since_ms = past(m->retry_ms != CS_TIME_NONE ? m->retry_ms : first, now_ms);
         return;
     }
     if (m->phase == CS_BOX_PREVIEW) {
         say(ret, CS_JOB_MAIL_SLICE, CS_MODE_PREVIEW, CS_LANE_BACKFILL, first - HOUR_MS);
+        ret->since_ms = past(m->retry_ms != CS_TIME_NONE ? m->retry_ms : first, now_ms);
         return;
     }
     live = live_work(m, c, now_ms);

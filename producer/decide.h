@@ -17,7 +17,8 @@ struct cs_due {
     enum cs_job_type type;
     enum cs_mode mode;      /* mail.slice: SLICE or PREVIEW; mail.delta: ANCHOR, FIRST or LIVE */
     enum cs_lane lane;
-    int64_t due_ms;         /* since when; the order among mailboxes of a tenant */
+    int64_t due_ms;         /* the order among mailboxes of a tenant: since when, or earlier to go first */
+    int64_t since_ms;       /* since when it is due, for metrics */
     int64_t wake_ms;        /* ask again then: with now, when something more urgent comes. CS_NEVER */
 };
 

@@ -26,6 +26,7 @@ struct cs_ledger {
     struct cs_kafka_in *in;     /* borrowed */
     struct cs_log *log;
     bool transactional;
+    bool test_hooks; /* Graph is a simulator on this machine */
     char txn_id[2][160];
     struct cs_kafka_out *out[2]; /* the thread's */
     unsigned turn;
@@ -242,16 +243,49 @@ static enum cs_kafka_result produce(struct cs_ledger *l, struct cs_kafka_out *ou
     return r;
 }
 
+/* Where tests cut us off, and only while Graph is a simulator: CRMSYNC_TEST_CRASH_AT="point:n" ends the
+ * process the n-th time that the point is passed. */
+static void test_hook(const struct cs_ledger *l, const char *point)
+{
+    static long passed; /* the ledger's thread alone passes points, and one is watched */
+    const char *at = l->test_hooks ? getenv("CRMSYNC_TEST_CRASH_AT") : NULL;
+    size_t n = strlen(point);
+
+    if (at != NULL && strncmp(at, point, n) == 0 && at[n] == ':' &&
+        ++passed >= strtol(at + n + 1, NULL, 10))
+        _exit(137);
+}
+
+/* "commit_cut:ms" gives two of three commits up after 0 to ms milliseconds: their result is unknown. */
+static int commit_ms(const struct cs_ledger *l)
+{
+    static const char name[] = "commit_cut:";
+    static unsigned long commits;
+    const char *at = l->test_hooks ? getenv("CRMSYNC_TEST_CRASH_AT") : NULL;
+
+    if (at == NULL || strncmp(at, name, sizeof(name) - 1) != 0 || ++commits % 3 == 0)
+        return COMMIT_MS;
+    return (int)(commits % ((unsigned long)strtol(at + sizeof(name) - 1, NULL, 10) + 1));
+}
+
 /* One transaction, up to where its outcome is decided. */
 static enum cs_kafka_result transact(struct cs_ledger *l, struct cs_kafka_out *out)
 {
-    enum cs_kafka_result r = cs_kafka_out_begin(out);
+    enum cs_kafka_result r;
 
-    for (size_t i = 0; i < l->batch->n && r == CS_KAFKA_OK; i++)
+    test_hook(l, "before_begin");
+    r = cs_kafka_out_begin(out);
+    for (size_t i = 0; i < l->batch->n && r == CS_KAFKA_OK; i++) {
         r = produce(l, out, &l->batch->messages[i]);
+        test_hook(l, "mid_produce");
+    }
     if (r == CS_KAFKA_OK)
         r = cs_kafka_out_offsets(out, l->group, l->batch->offsets, l->batch->n_offsets, COMMIT_MS);
-    return r == CS_KAFKA_OK ? cs_kafka_out_commit(out, COMMIT_MS) : r;
+    test_hook(l, "after_offsets");
+    if (r == CS_KAFKA_OK)
+        r = cs_kafka_out_commit(out, commit_ms(l));
+    test_hook(l, "after_commit");
+    return r;
 }
 
 static void commit_transaction(struct cs_ledger *l, struct cs_ledger_result *ret)
@@ -309,8 +343,10 @@ static void commit_in_order(struct cs_ledger *l, struct cs_ledger_result *ret)
 
     if (r == CS_KAFKA_OK)
         r = produce_some(l, true);
+    test_hook(l, "after_state");
     if (r == CS_KAFKA_OK)
         r = produce_some(l, false);
+    test_hook(l, "before_offsets");
     if (made)
         note(ret, l->out[0]);
     if (r == CS_KAFKA_OK && l->batch->n_offsets > 0) {
@@ -474,6 +510,7 @@ int cs_ledger_new(const struct cs_common_conf *conf, struct cs_kafka_in *in, str
     l->in = in;
     l->log = log;
     l->transactional = conf->kafka_delivery == CS_EXACTLY_ONCE;
+    l->test_hooks = cs_url_is_loopback(conf->graph_base_url);
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->wake, NULL);
     {

@@ -19,6 +19,7 @@
 #define REVOKE_MS    30000 /* longest wait for the ledger at a rebalance */
 #define TOPICS_MS    2000  /* one try to learn the topics */
 #define MISSING_MS   5000  /* topics just created may be told late */
+#define WHY_MAX      (CS_TOPIC_NAME_MAX + 160)
 
 static void fail(struct cs_producer *p, int code, const char *event, const char *why)
 {
@@ -89,6 +90,24 @@ static bool are_there(const int32_t counts[])
     return true;
 }
 
+static void missing_text(const struct cs_producer *p, enum cs_topic t, char *out, size_t size)
+{
+    snprintf(out, size, "topic %s%s is not there: crmsync-producer topics --apply", p->conf->common.kafka_prefix,
+             cs_topic_name(t));
+}
+
+static void say_missing(struct cs_producer *p, const int32_t counts[])
+{
+    char why[WHY_MAX];
+
+    for (int i = 0; i < CS_TOPIC_COUNT_; i++)
+        if (counts[i] == 0) {
+            missing_text(p, (enum cs_topic)i, why, sizeof(why));
+            cs_log_warn(p->log, "topics.waiting", CS_STR("for", why));
+            return;
+        }
+}
+
 /* Waits for a broker and checks the topics: every mailbox has the same partition number in each. */
 static int learn_topics(struct cs_producer *p)
 {
@@ -96,7 +115,7 @@ static int learn_topics(struct cs_producer *p)
     struct cs_conf_error err = {""};
     int32_t counts[CS_TOPIC_COUNT_];
     int64_t missing_until_ms = CS_NEVER;
-    bool said = false;
+    bool said = false, said_missing = false;
     int r = cs_kafka_admin_new(&p->conf->common, p->log, &admin, &err);
 
     if (r < 0) {
@@ -116,6 +135,9 @@ static int learn_topics(struct cs_producer *p)
         if (r == 0 && (are_there(counts) || cs_clock_mono_ms() >= missing_until_ms))
             break;
         if (r == 0) {
+            if (!said_missing)
+                say_missing(p, counts);
+            said_missing = true;
             (void)poll(&(struct pollfd){.fd = p->signal_fd, .events = POLLIN}, 1, 200);
             continue;
         }
@@ -133,13 +155,12 @@ static int learn_topics(struct cs_producer *p)
     if (r < 0 || p->stopping || p->failed)
         return r < 0 ? r : -ECANCELED;
     for (int i = 0; i < CS_TOPIC_COUNT_; i++) {
-        char why[200];
+        char why[WHY_MAX];
 
         if (counts[i] == counts[CS_TOPIC_FEEDBACK] && counts[i] > 0)
             continue;
         if (counts[i] == 0)
-            snprintf(why, sizeof(why), "topic %s%s is not there: crmsync-producer topics --apply",
-                     p->conf->common.kafka_prefix, cs_topic_name((enum cs_topic)i));
+            missing_text(p, (enum cs_topic)i, why, sizeof(why));
         else
             snprintf(why, sizeof(why), "topic %s%s has %d partitions, feedback.v1 has %d: all must have as many",
                      p->conf->common.kafka_prefix, cs_topic_name((enum cs_topic)i), counts[i],
@@ -222,6 +243,8 @@ static void on_revoke(struct cs_producer *p, bool lost)
                 CS_BOOL("lost", lost));
     quiet_ledger(p);
     drop_batch(p);
+    cs_producer_drop_held(p);
+    p->consuming = false;
     /* what was applied and not committed is not lost: its offsets are not committed either */
     cs_producer_drop_parts(p);
     p->n_assigned = 0;
@@ -232,10 +255,15 @@ static void on_revoke(struct cs_producer *p, bool lost)
 
 static void on_restored(struct cs_producer *p, struct cs_ledger_result *result)
 {
-    int r = cs_kafka_in_assign(p->in, result->offsets, result->n_offsets);
+    int r = cs_producer_take_parts(p, result);
 
-    if (r == 0)
-        r = cs_producer_take_parts(p, result);
+    /* After a commit of unknown result the consumer goes on where it is: what it gave us since the last
+     * commit that is certain was kept. */
+    if (r == 0 && p->consuming)
+        r = cs_producer_take_held(p);
+    else if (r == 0)
+        r = cs_kafka_in_assign(p->in, result->offsets, result->n_offsets);
+    p->consuming = true;
     if (r < 0) {
         fail_errno(p, r);
         return;
@@ -269,6 +297,7 @@ static void on_end(struct cs_producer *p, struct cs_ledger_result *result)
         cs_metric_observe_milli(p->m.commit_seconds, result->took_ms);
         if (p->batch_tries > 0)
             cs_log_info(p->log, "commit.works_again", CS_I64("tries", p->batch_tries + 1));
+        cs_producer_forget_held(p);
         drop_batch(p);
         return;
     case CS_LEDGER_NOT_DONE:
@@ -497,6 +526,7 @@ int cs_producer_new(const struct cs_producer_params *params, struct cs_producer 
     p->exactly_once = p->conf->common.kafka_delivery == CS_EXACTLY_ONCE;
     p->batch_again_mono_ms = CS_NEVER;
     p->dirty_end = &p->dirty;
+    cs_producer_init_held(p);
     pthread_mutex_init(&p->view_lock, NULL);
     cs_buf_init(&p->view, 0);
     cs_buf_init(&p->sweep.list, 0);
@@ -540,6 +570,7 @@ void cs_producer_free(struct cs_producer *p)
     cs_kafka_group_free(p->group);
     cs_kafka_in_free(p->in);
     drop_batch(p);
+    cs_producer_drop_held(p);
     cs_schedule_free(p->schedule);
     while ((t = cs_strmap_next(&p->by_tenant, &slot, NULL)) != NULL) {
         free(t->name);

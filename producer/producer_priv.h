@@ -46,6 +46,22 @@ struct cs_dead_letter {
     const char *detail; /* static, or NULL */
 };
 
+/* A message taken in and not durably consumed yet: should a commit's result be unknown, it is taken in
+ * again on top of the state as it is restored. */
+struct cs_producer_held {
+    enum cs_topic topic;
+    int32_t partition;
+    int64_t offset;
+    size_t key_len, value_len;
+    char *key;
+    char *value; /* NULL: none */
+    struct cs_producer_held *next;
+};
+struct cs_producer_held_list {
+    struct cs_producer_held *first;
+    struct cs_producer_held **end;
+};
+
 struct cs_producer_metrics {
     struct cs_metric *ready[CS_LANE_COUNT_], *out[CS_LANE_COUNT_];
     struct cs_metric *issued[CS_JOB_TYPE_COUNT_];
@@ -104,6 +120,9 @@ struct cs_producer {
     size_t n_dirty;
     struct cs_dead_letter *dead;
     size_t n_dead, cap_dead;
+    struct cs_producer_held_list held_batch; /* what the batch with the ledger consumes */
+    struct cs_producer_held_list held;       /* taken in after it was made */
+    bool consuming;                          /* the consumer reads what was assigned */
     struct cs_producer_sweep sweep;
 
     int64_t now_ms;  /* UTC, of this turn */
@@ -131,6 +150,13 @@ int cs_producer_take_message(struct cs_producer *p, const struct cs_kafka_msg *m
 int cs_producer_issue(struct cs_producer *p);
 /** Makes a batch of everything that changed. *ret NULL: nothing did. @return 0, -ENOMEM */
 int cs_producer_make_batch(struct cs_producer *p, struct cs_ledger_batch **ret);
+/** What a batch consumed is durable. */
+void cs_producer_forget_held(struct cs_producer *p);
+/** Takes in again what was taken in and is not durable, after a restore. @return 0, -ENOMEM */
+int cs_producer_take_held(struct cs_producer *p);
+void cs_producer_init_held(struct cs_producer *p);
+/** Forgets all of it: the partitions are somebody else's. */
+void cs_producer_drop_held(struct cs_producer *p);
 /** Another configuration: mailboxes come, go, or are told of it. @return 0, -ENOMEM */
 int cs_producer_set_tenants(struct cs_producer *p, struct cs_tenant_set *tenants);
 void cs_producer_touch(struct cs_producer *p, struct cs_mailbox *m);

@@ -402,6 +402,99 @@ static int take_feedback(struct cs_producer *p, const struct cs_feedback *f,
     return r < 0 ? r : evaluate(p, m);
 }
 
+static int hold(struct cs_producer *p, const struct cs_kafka_msg *msg)
+{
+    struct cs_producer_held *h = calloc(1, sizeof(*h));
+
+    if (h == NULL)
+        return -ENOMEM;
+    h->topic = msg->topic;
+    h->partition = msg->partition;
+    h->offset = msg->offset;
+    h->key_len = msg->key != NULL ? msg->key_len : 0;
+    h->value_len = msg->value_len;
+    h->key = malloc(h->key_len + 1);
+    h->value = msg->value != NULL ? malloc(msg->value_len + 1) : NULL;
+    if (h->key == NULL || (msg->value != NULL && h->value == NULL)) {
+        free(h->key);
+        free(h->value);
+        free(h);
+        return -ENOMEM;
+    }
+    if (h->key_len > 0)
+        memcpy(h->key, msg->key, h->key_len);
+    if (h->value != NULL)
+        memcpy(h->value, msg->value, msg->value_len);
+    *p->held.end = h;
+    p->held.end = &h->next;
+    return 0;
+}
+
+static void init_list(struct cs_producer_held_list *list)
+{
+    list->first = NULL;
+    list->end = &list->first;
+}
+
+static void drop_list(struct cs_producer_held_list *list)
+{
+    while (list->first != NULL) {
+        struct cs_producer_held *h = list->first;
+
+        list->first = h->next;
+        free(h->key);
+        free(h->value);
+        free(h);
+    }
+    init_list(list);
+}
+
+/* Moves all of one list behind the other. */
+static void append_list(struct cs_producer_held_list *to, struct cs_producer_held_list *from)
+{
+    if (from->first == NULL)
+        return;
+    *to->end = from->first;
+    to->end = from->end;
+    init_list(from);
+}
+
+void cs_producer_init_held(struct cs_producer *p)
+{
+    init_list(&p->held_batch);
+    init_list(&p->held);
+}
+
+void cs_producer_forget_held(struct cs_producer *p)
+{
+    drop_list(&p->held_batch);
+}
+
+void cs_producer_drop_held(struct cs_producer *p)
+{
+    drop_list(&p->held_batch);
+    drop_list(&p->held);
+}
+
+int cs_producer_take_held(struct cs_producer *p)
+{
+    struct cs_producer_held_list again;
+    int r = 0;
+
+    init_list(&again);
+    append_list(&again, &p->held_batch);
+    append_list(&again, &p->held);
+    for (const struct cs_producer_held *h = again.first; h != NULL && r == 0; h = h->next) {
+        const struct cs_kafka_msg msg = {.topic = h->topic, .partition = h->partition,
+                                         .offset = h->offset, .key = h->key, .key_len = h->key_len,
+                                         .value = h->value, .value_len = h->value_len};
+
+        r = cs_producer_take_message(p, &msg); /* what was committed after all is below the offset */
+    }
+    drop_list(&again);
+    return r;
+}
+
 int cs_producer_take_message(struct cs_producer *p, const struct cs_kafka_msg *msg)
 {
     struct cs_producer_owned *o;
@@ -415,6 +508,8 @@ int cs_producer_take_message(struct cs_producer *p, const struct cs_kafka_msg *m
     o = &p->owned[msg->partition];
     if (o->next[k] >= 0 && msg->offset < o->next[k])
         return 0; /* read again after a new assignment: done already */
+    if (hold(p, msg) < 0)
+        return -ENOMEM;
     o->next[k] = msg->offset + 1;
     o->moved[k] = true;
     if (msg->topic != CS_TOPIC_FEEDBACK)
@@ -479,8 +574,8 @@ static int issue_one(struct cs_producer *p, struct cs_mailbox *m, enum cs_lane g
     if (r < 0)
         return r;
     cs_metric_add(p->m.issued[due.type], 1);
-    if (p->now_ms > due.due_ms && due.due_ms > 0)
-        cs_metric_observe_milli(p->m.overdue_seconds, p->now_ms - due.due_ms);
+    if (p->now_ms > due.since_ms && due.since_ms > 0)
+        cs_metric_observe_milli(p->m.overdue_seconds, p->now_ms - due.since_ms);
     m->job_due_out = true;
     cs_producer_touch(p, m);
     return evaluate(p, m); /* takes the place */
@@ -686,6 +781,7 @@ int cs_producer_make_batch(struct cs_producer *p, struct cs_ledger_batch **ret)
         cs_ledger_batch_free(batch);
         return r;
     }
+    append_list(&p->held_batch, &p->held);
     *ret = batch;
     return 0;
 }

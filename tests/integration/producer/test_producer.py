@@ -6,7 +6,7 @@ import signal
 
 from confluent_kafka import Producer
 
-from crmtest import Kafka, Schemas, Site, check, check_equal, fold, main, partition_of, quiet, tenant, wait_for
+from crmtest import DevBroker, Kafka, Schemas, Site, check, check_equal, fold, main, partition_of, quiet, tenant, wait_for
 from fakeworker import TREE, FakeWorker, NoGraph
 
 FAST = {"schedule.poll_min_ms": 300, "schedule.poll_max_ms": 1200, "schedule.folders_interval_ms": 500,
@@ -120,6 +120,56 @@ def test_kills_leave_no_gap_and_no_double(t):
     wait_for(lambda: worker.check() or all(is_live(worker, b) for b in boxes), 60, "every mailbox is live")
     wait_for(lambda: worker.check() or all(status(t, kafka, b).get("phase") == "live" for b in boxes), 60, "status says so")
     check_topics(t, kafka)
+
+
+def test_commits_of_unknown_result(t):
+    """Commits given up half way, most of which happened: the state is read again, and no job is out twice or lost."""
+    kafka = Kafka.shared(t)
+    boxes = [f"user{i}@contoso.example" for i in range(6)]
+    site = site_of(t, kafka, boxes, settings={"schedule.slice_items": 5})
+    worker = FakeWorker(t, kafka)
+    producer = site.producer(env={"CRMSYNC_TEST_CRASH_AT": "commit_cut:12"})
+    wait_for(lambda: worker.check() or all(is_live(worker, b) for b in boxes), 120, "every mailbox is live")
+    unknown = producer.metrics()['crmsync_producer_commits_total{result="unknown"}']
+    check(unknown >= 10, f"only {unknown} commits had an unknown result")
+    check_equal(producer.stop(), 0, "exit code")
+    check_topics(t, kafka)
+
+
+def test_kills_at_every_step_of_a_commit(t):
+    """The process ends before, within and after the transaction; the next one goes on from what is durable."""
+    kafka = Kafka.shared(t)
+    boxes = [f"user{i}@contoso.example" for i in range(6)]
+    site = site_of(t, kafka, boxes, settings={"schedule.slice_items": 5})
+    worker = FakeWorker(t, kafka)
+    for i in range(3):
+        for point in ("before_begin", "mid_produce", "after_offsets", "after_commit"):
+            producer = site.producer(f"{point}{i}", env={"CRMSYNC_INSTANCE_ID": "one",
+                                                         "CRMSYNC_TEST_CRASH_AT": f"{point}:{2 + 3 * i}"})
+            check_equal(producer.proc.wait(60), 137, f"end at {point}")
+            worker.check()
+    site.producer("last", env={"CRMSYNC_INSTANCE_ID": "one"}).wait_ready()
+    wait_for(lambda: worker.check() or all(is_live(worker, b) for b in boxes), 60, "every mailbox is live")
+    check_topics(t, kafka)
+
+
+def test_without_transactions_no_job_is_lost(t):
+    """at_least_once on the embedded broker: killed between state and jobs, the job of the state is published again."""
+    broker = DevBroker(t, partitions=4)
+    boxes = [f"user{i}@contoso.example" for i in range(4)]
+    site = Site(t, broker, NoGraph, [tenant("acme", boxes, backfill_days=730)],
+                {**FAST, "kafka.properties.session.timeout.ms": "6000"})
+    worker = FakeWorker(t, broker)
+    for point, n in (("after_state", 1), ("before_offsets", 2), ("after_state", 4)):
+        producer = site.producer(f"{point}{n}", env={"CRMSYNC_TEST_CRASH_AT": f"{point}:{n}"})
+        check_equal(producer.proc.wait(60), 137, f"end at {point}")
+        worker.check()
+    producer = site.producer("last").wait_ready()
+    wait_for(lambda: worker.check() or all(is_live(worker, b) for b in boxes), 90, "every mailbox is live")
+    check_equal(producer.stop(), 0, "exit code")
+    schemas = Schemas()
+    for topic in ("jobs.v1", "state.v1", "status.v1"):
+        schemas.validate_all(broker.read(t.prefix + topic), topic)
 
 
 def test_two_share_and_one_takes_over(t):
@@ -360,7 +410,8 @@ def test_refusals_name_what_is_wrong(t):
 
 
 if __name__ == "__main__":
-    main(test_first_sync_goes_step_by_step, test_kills_leave_no_gap_and_no_double, test_two_share_and_one_takes_over,
+    main(test_first_sync_goes_step_by_step, test_kills_leave_no_gap_and_no_double, test_commits_of_unknown_result,
+         test_kills_at_every_step_of_a_commit, test_without_transactions_no_job_is_lost, test_two_share_and_one_takes_over,
          test_a_denied_mailbox_is_parked_and_probed, test_a_refused_secret_stops_one_tenant,
          test_what_cannot_be_used_is_dead_lettered, test_streams_that_need_a_resync_are_parked_visibly,
          test_second_looks_wait_for_rounds_and_listing, test_reload_brings_mailboxes_and_takes_them,
