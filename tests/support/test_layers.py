@@ -16,7 +16,7 @@ FOLDERS = {"common": {"common"}, "producer": {"common", "producer"}, "worker": {
 
 # a library's headers -> the files that may include them; libraries not named here are free
 OWNERS = {
-    r"librdkafka/": r"common/kafka\w*\.c",
+    r"librdkafka/": r"common/kafka(\w*\.c|_priv\.h)",
     r"json-c/": r"common/json\w*\.c",
     r"libconfig": r"common/conf\w*\.c",
     r"microhttpd": r"common/admin\.c",
