@@ -37,9 +37,9 @@ static bool is_event_message(struct cs_js message)
     return cs_js_has(type) && !cs_js_str_is_nocase(type, "none");
 }
 
-int cs_envelope_read(struct cs_js item, struct cs_envelope *ret)
+/* with_body: look into the body too, which costs a walk over it */
+static int read_envelope(struct cs_js item, bool with_body, struct cs_envelope *ret)
 {
-    struct cs_js content = cs_js_path(item, "body", "content", NULL);
     struct cs_envelope e = {.received_utc_ms = CS_NEVER};
     const char *raw;
     size_t n;
@@ -55,7 +55,8 @@ int cs_envelope_read(struct cs_js item, struct cs_envelope *ret)
         e.received_utc_ms = cs_text_time(cs_js_get(item, "receivedDateTime"));
         (void)cs_js_bool(cs_js_get(item, "hasAttachments"), &e.has_attachments);
         (void)cs_js_bool(cs_js_get(item, "isDraft"), &e.is_draft); /* both stay false if absent */
-        e.has_body = cs_js_str_raw(content, &raw, &n);
+        e.has_body =
+            with_body && cs_js_str_raw(cs_js_path(item, "body", "content", NULL), &raw, &n);
         e.wants_attachments =
             e.has_attachments || (e.has_body && (memmem(raw, n, "cid:", 4) != NULL ||
                                                  memmem(raw, n, "CID:", 4) != NULL));
@@ -68,6 +69,13 @@ int cs_envelope_read(struct cs_js item, struct cs_envelope *ret)
     }
     *ret = e;
     return 0;
+}
+
+int cs_envelope_read(struct cs_js item, struct cs_envelope *ret)
+{
+    struct cs_js_index index;
+
+    return read_envelope(cs_js_indexed(item, &index), true, ret);
 }
 
 /* ---- threading headers ----------------------------------------------------------------------- */
@@ -356,7 +364,7 @@ int cs_email_record(const struct cs_record_ctx *ctx, struct cs_js message,
     int r;
 
     memset(ret, 0, sizeof(*ret));
-    r = cs_envelope_read(message, &e);
+    r = read_envelope(message, false, &e);
     if (r < 0)
         return r;
     if (e.is_removed)

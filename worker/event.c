@@ -181,8 +181,12 @@ int cs_event_facts_read(struct cs_js item, const struct cs_zones *zones, struct 
                                .start_utc_ms = CS_NEVER,
                                .end_utc_ms = CS_NEVER,
                                .original_start_utc_ms = CS_NEVER};
-    int r = cs_item_id(item, f.id);
+    struct cs_js_index index;
+    int r;
 
+    if (item.index == NULL)
+        item = cs_js_indexed(item, &index);
+    r = cs_item_id(item, f.id);
     if (r < 0)
         return r;
     f.is_removed = cs_js_has(cs_js_get(item, "@removed"));

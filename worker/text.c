@@ -202,8 +202,10 @@ void cs_text_kbool(struct cs_jw *jw, const char *key, struct cs_js v)
 
 bool cs_text_write_body(struct cs_jw *jw, struct cs_js item_body, size_t max)
 {
-    struct cs_js content = cs_js_get(item_body, "content");
-    struct cs_js type = cs_js_get(item_body, "contentType");
+    struct cs_js_index index;
+    struct cs_js indexed = cs_js_indexed(item_body, &index); /* one walk over the body, not two */
+    struct cs_js content = cs_js_get(indexed, "content");
+    struct cs_js type = cs_js_get(indexed, "contentType");
     struct cs_buf tmp;
     const char *raw, *mine;
     size_t n, mine_n, kept, decoded;
