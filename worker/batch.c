@@ -46,7 +46,8 @@ static void on_alone(struct cs_job_run *run, struct cs_call *call, struct cs_rep
     } else if (reply->verdict.scope >= CS_SCOPE_TENANT) {
         cs_run_fail(run, &reply->verdict);
     } else {
-        list->fn(run, call->index, reply->verdict.http_status, (struct cs_js){0}, &reply->verdict, reply);
+        list->fn(run, call->index, reply->verdict.http_status, (struct cs_js){0}, &reply->verdict,
+                 reply);
     }
 }
 
@@ -77,11 +78,12 @@ static void on_member(struct cs_job_run *run, struct cs_read_list *list, size_t 
     }
     cs_graph_error_code_of(part->body, code);
     (void)cs_batch_header(part->headers, "Retry-After", retry_after, sizeof(retry_after));
-    cs_verdict_of_graph(part->status, code, retry_after[0] != '\0' ? retry_after : NULL, list->asked,
-                        cs_clock_utc_ms(), &why);
+    cs_verdict_of_graph(part->status, code, retry_after[0] != '\0' ? retry_after : NULL,
+                        list->asked, cs_clock_utc_ms(), &why);
     if (why.retry_after_ms > 0)
         cs_throttle_hold(run->jobs->p.throttle, run->key, cs_clock_mono_ms() + why.retry_after_ms);
-    if (why.scope >= CS_SCOPE_MAILBOX && (why.code == CS_CODE_MAILBOX_DENIED || why.code == CS_CODE_MAILBOX_MISSING))
+    if (why.scope >= CS_SCOPE_MAILBOX &&
+        (why.code == CS_CODE_MAILBOX_DENIED || why.code == CS_CODE_MAILBOX_MISSING))
         cs_run_fail(run, &why);
     else if (why.outcome == CS_RETRY)
         read_alone(run, list, member); /* with the engine's own tries and waits */

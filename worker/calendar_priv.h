@@ -16,7 +16,8 @@ struct cs_cal_item {
     bool gone;       /* read by id: 404 */
     bool reported;   /* the walk told it */
     bool incomplete; /* the walk's entry is not enough for a record: read by id */
-    bool wanted;     /* to be published although the walk did not tell it: a row that was owed a look, and is there */
+    bool
+        wanted; /* to be published although the walk did not tell it: a row that was owed a look, and is there */
 };
 
 struct cs_cal_ask {
@@ -26,8 +27,8 @@ struct cs_cal_ask {
 
 /* What is known of a row that is still there. */
 struct cs_cal_found {
-    bool is_empty;     /* a master without anything in the window */
-    bool is_elsewhere; /* in the window, but not in this calendar */
+    bool is_empty;                /* a master without anything in the window */
+    bool is_elsewhere;            /* in the window, but not in this calendar */
     char instance[CS_ID_MAX + 1]; /* a master: one of its instances in the window, and when */
     int64_t start_utc_ms, end_utc_ms;
 };
@@ -35,9 +36,9 @@ struct cs_cal_found {
 struct cs_calendar_run {
     struct cs_cal_item *items; /* after cs_cal_settle(): one for each id, sorted by id */
     size_t n, cap;
-    size_t entries;       /* of the walk */
+    size_t entries; /* of the walk */
     unsigned page_size;
-    uint64_t *links;      /* cs_id_hash() of next links followed */
+    uint64_t *links; /* cs_id_hash() of next links followed */
     size_t n_links;
     struct cs_cal_ask *asked; /* the reads under way, by member */
     size_t n_asked, cap_asked;

@@ -54,9 +54,12 @@ static void add_removed(struct publisher *p, const char *id)
         (void)cs_run_add_string(p->run, &f->removed, &f->n_removed, id);
 }
 
-static void add_row(struct publisher *p, const struct cs_event_facts *f, const struct cs_record *rec)
+static void add_row(struct publisher *p, const struct cs_event_facts *f,
+                    const struct cs_record *rec)
 {
-    static const char types[] = {[CS_EVENT_SINGLE] = 's', [CS_EVENT_OCCURRENCE] = 'o', [CS_EVENT_EXCEPTION] = 'e',
+    static const char types[] = {[CS_EVENT_SINGLE] = 's',
+                                 [CS_EVENT_OCCURRENCE] = 'o',
+                                 [CS_EVENT_EXCEPTION] = 'e',
                                  [CS_EVENT_MASTER] = 'm'};
     struct cs_feedback *fb = cs_run_feedback(p->run);
     struct cs_cal_row *row;
@@ -81,7 +84,8 @@ static void add_row(struct publisher *p, const struct cs_event_facts *f, const s
     row->item_id = strdup(f->item_id);
     row->series = f->series_id[0] != '\0' ? strdup(f->series_id) : NULL;
     row->change_key = rec->change_key[0] != '\0' ? strdup(rec->change_key) : NULL;
-    if (row->id == NULL || row->item_id == NULL || (row->series == NULL && f->series_id[0] != '\0') ||
+    if (row->id == NULL || row->item_id == NULL ||
+        (row->series == NULL && f->series_id[0] != '\0') ||
         (row->change_key == NULL && rec->change_key[0] != '\0'))
         out_of_memory(p);
 }
@@ -94,8 +98,8 @@ static void context(const struct publisher *p, int64_t sent_ms, struct cs_record
 }
 
 /* A deletion or departure; the row goes with it. */
-static void publish_end(struct publisher *p, enum cs_kind kind, enum cs_change change, const char *item_id,
-                        const char *graph_id, int64_t sent_ms)
+static void publish_end(struct publisher *p, enum cs_kind kind, enum cs_change change,
+                        const char *item_id, const char *graph_id, int64_t sent_ms)
 {
     struct cs_record *rec = cs_run_record(p->run);
     struct cs_record_ctx ctx;
@@ -136,11 +140,13 @@ static void settle_row(struct publisher *p, size_t i)
         return;
     }
     is_series = item->facts.type == CS_EVENT_MASTER;
-    is_in = item->reported || (!found->is_elsewhere &&
-                               (is_series ? !found->is_empty : cs_cal_in_window(p->part, &item->facts)));
+    is_in = item->reported ||
+            (!found->is_elsewhere &&
+             (is_series ? !found->is_empty : cs_cal_in_window(p->part, &item->facts)));
     item->wanted = is_in && !is_series;
     if (is_series != (row->type == 'm') || strcmp(item->facts.item_id, row->item_id) != 0)
-        publish_end(p, kind, CS_DELETED, row->item_id, row->id, item->sent_ms); /* the id means another thing now */
+        publish_end(p, kind, CS_DELETED, row->item_id, row->id,
+                    item->sent_ms); /* the id means another thing now */
     else if (!is_in && (found->is_elsewhere || has_changed(row, &item->facts)))
         publish_end(p, kind, CS_LEFT_SCOPE, row->item_id, row->id, item->sent_ms);
     else if (!is_in)
@@ -186,7 +192,8 @@ static bool publish_event(struct publisher *p, const struct cs_cal_item *item, b
     if (rec == NULL)
         return true;
     context(p, item->sent_ms, &ctx);
-    r = cs_event_record(&ctx, p->calendar.id != NULL ? &p->calendar : NULL, item->event, series, CS_UPSERTED, rec);
+    r = cs_event_record(&ctx, p->calendar.id != NULL ? &p->calendar : NULL, item->event, series,
+                        CS_UPSERTED, rec);
     switch (r) {
     case 0:
         cs_run_record_added(p->run);
@@ -196,8 +203,8 @@ static bool publish_event(struct publisher *p, const struct cs_cal_item *item, b
     case -EACCES: hold_back(p, item, CS_KIND_EVENT); break;
     case -EINVAL:
     case -ENODATA:
-        cs_log_warn(p->run->jobs->p.log, "calendar.event_without_times", CS_STR("job", p->run->job.job_id),
-                    CS_STR("event", item->facts.id));
+        cs_log_warn(p->run->jobs->p.log, "calendar.event_without_times",
+                    CS_STR("job", p->run->job.job_id), CS_STR("event", item->facts.id));
         break;
     default: out_of_memory(p); break;
     }
@@ -207,7 +214,8 @@ static bool publish_event(struct publisher *p, const struct cs_cal_item *item, b
 /* By the record's key; of one key the last sight comes last. */
 static int compare_keys(const void *a, const void *b)
 {
-    const struct cs_cal_item *x = ((const struct told *)a)->item, *y = ((const struct told *)b)->item;
+    const struct cs_cal_item *x = ((const struct told *)a)->item,
+                             *y = ((const struct told *)b)->item;
     int d = strcmp(x->facts.item_id, y->facts.item_id);
 
     if (d != 0)
@@ -234,8 +242,8 @@ static void publish_events(struct publisher *p)
         if (item->facts.type == CS_EVENT_MASTER || (!item->reported && !item->wanted))
             continue;
         if (item->facts.item_id[0] == '\0') {
-            cs_log_warn(p->run->jobs->p.log, "calendar.event_without_key", CS_STR("job", p->run->job.job_id),
-                        CS_STR("event", item->facts.id));
+            cs_log_warn(p->run->jobs->p.log, "calendar.event_without_key",
+                        CS_STR("job", p->run->job.job_id), CS_STR("event", item->facts.id));
             continue;
         }
         p->told[p->n_told++].item = item;
@@ -245,11 +253,13 @@ static void publish_events(struct publisher *p)
     for (size_t i = 0; i < p->n_told && !p->run->failed; i++) {
         const struct cs_cal_item *item = p->told[i].item;
 
-        if (i + 1 < p->n_told && strcmp(item->facts.item_id, p->told[i + 1].item->facts.item_id) == 0)
+        if (i + 1 < p->n_told &&
+            strcmp(item->facts.item_id, p->told[i + 1].item->facts.item_id) == 0)
             continue; /* the same occurrence under two ids: one record of it */
         p->told[kept] = p->told[i];
         if (!publish_event(p, item, &p->told[kept].is_out))
-            add_removed(p, item->facts.series_id); /* the series has just gone: its rows are owed a look */
+            add_removed(
+                p, item->facts.series_id); /* the series has just gone: its rows are owed a look */
         kept++;
     }
     p->n_told = kept;
@@ -275,7 +285,8 @@ static size_t first_of_series(const struct publisher *p, const char *id)
 
 static void publish_series(struct publisher *p, const struct cs_cal_item *master)
 {
-    size_t first = first_of_series(p, master->facts.id), len = strlen(master->facts.id), n = 0, n_exceptions = 0;
+    size_t first = first_of_series(p, master->facts.id), len = strlen(master->facts.id), n = 0,
+           n_exceptions = 0;
     size_t max = 0;
     struct cs_series_exception *exceptions;
     struct cs_record_ctx ctx;
@@ -283,7 +294,8 @@ static void publish_series(struct publisher *p, const struct cs_cal_item *master
     const char **occurrences;
     int r;
 
-    while (first + max < p->n_told && strncmp(p->told[first + max].item->facts.item_id, master->facts.id, len) == 0)
+    while (first + max < p->n_told &&
+           strncmp(p->told[first + max].item->facts.item_id, master->facts.id, len) == 0)
         max++;
     occurrences = calloc(max + 1, sizeof(*occurrences));
     exceptions = calloc(max + 1, sizeof(*exceptions));
@@ -309,7 +321,8 @@ static void publish_series(struct publisher *p, const struct cs_cal_item *master
     }
     context(p, master->sent_ms, &ctx);
     r = cs_series_record(&ctx, p->calendar.id != NULL ? &p->calendar : NULL, master->event,
-                         &(struct cs_series_parts){occurrences, n, exceptions, n_exceptions}, CS_UPSERTED, rec);
+                         &(struct cs_series_parts){occurrences, n, exceptions, n_exceptions},
+                         CS_UPSERTED, rec);
     if (r == 0) {
         cs_run_record_added(p->run);
         add_row(p, &master->facts, &p->run->out->records[p->run->out->n_records - 1]);

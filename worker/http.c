@@ -62,8 +62,9 @@ int cs_http_new(const struct cs_http_params *p, struct cs_http **ret)
     curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)p->max_connections);
     curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
     for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
-        h->by_class[i] = cs_metrics_counter(p->metrics, "crmsync_http_requests_total", classes[i],
-                                            "HTTP requests by class of status; none: no whole answer.");
+        h->by_class[i] =
+            cs_metrics_counter(p->metrics, "crmsync_http_requests_total", classes[i],
+                               "HTTP requests by class of status; none: no whole answer.");
     h->bytes = cs_metrics_counter(p->metrics, "crmsync_http_received_bytes_total", NULL,
                                   "Bytes of answers' bodies on the wire.");
     h->connections = cs_metrics_counter(p->metrics, "crmsync_http_connections_total", NULL,
@@ -79,7 +80,8 @@ static void request_free(struct cs_http_request *req)
 {
     if (req->easy != NULL)
         curl_easy_cleanup(req->easy);
-    curl_slist_free_all(req->headers); /* the Authorization line was wiped by whoever ends the request */
+    curl_slist_free_all(
+        req->headers); /* the Authorization line was wiped by whoever ends the request */
     if (req->body_is_secret && req->body != NULL)
         cs_wipe(req->body, req->body_len);
     free(req->body);
@@ -223,7 +225,8 @@ static int set_up(struct cs_http_request *req, const struct cs_http_spec *spec)
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, req->headers);
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https"); /* which of the two, the configuration has checked */
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR,
+                     "http,https"); /* which of the two, the configuration has checked */
     curl_easy_setopt(e, CURLOPT_PROXY, "");
     curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
@@ -365,7 +368,10 @@ static void complete(struct cs_http *h, struct cs_http_request *req, CURLcode co
         if (req->answer.body == NULL)
             req->answer.net = CS_NET_RESET;
     }
-    cs_metric_add(h->by_class[req->answer.net == CS_NET_OK && status >= 100 && status < 600 ? status / 100 : 0], 1);
+    cs_metric_add(
+        h->by_class[req->answer.net == CS_NET_OK && status >= 100 && status < 600 ? status / 100
+                                                                                  : 0],
+        1);
     cs_metric_observe_milli(h->seconds, total_us / 1000);
     unlink_request(req);
     req->fn(req->user, &req->answer);

@@ -20,18 +20,19 @@ struct cs_http;
 struct cs_http_request;
 
 struct cs_http_params {
-    const char *ca_file;         /* "" or NULL: the system's */
+    const char *ca_file; /* "" or NULL: the system's */
     int64_t connect_timeout_ms;
-    int64_t request_timeout_ms;  /* connect to last byte */
-    size_t max_body_bytes;       /* of an answer, inflated */
-    unsigned max_connections;    /* in all */
+    int64_t request_timeout_ms; /* connect to last byte */
+    size_t max_body_bytes;      /* of an answer, inflated */
+    unsigned max_connections;   /* in all */
     struct cs_metrics *metrics;
 };
 
 struct cs_http_answer {
     enum cs_net net; /* CS_NET_OK: status and body are whole */
     int status;
-    char *body; /* decoded, NUL behind it; may be taken by setting it to NULL, else freed after the callback */
+    char *
+        body; /* decoded, NUL behind it; may be taken by setting it to NULL, else freed after the callback */
     size_t len;
     int64_t sent_mono_ms;
     char retry_after[CS_HTTP_HEADER_MAX]; /* "" if absent */
@@ -41,11 +42,11 @@ struct cs_http_answer {
 typedef void (*cs_http_fn)(void *user, struct cs_http_answer *answer);
 
 struct cs_http_spec {
-    const char *url;               /* whole; copied */
+    const char *url;                /* whole; copied */
     const struct cs_secret *bearer; /* NULL: no Authorization. Copied into the request */
-    const char *const *headers;    /* n lines "Name: value"; copied */
+    const char *const *headers;     /* n lines "Name: value"; copied */
     size_t n_headers;
-    const char *body;              /* NULL: GET; else POST. Copied, wiped when done if body_is_secret */
+    const char *body; /* NULL: GET; else POST. Copied, wiped when done if body_is_secret */
     size_t body_len;
     bool body_is_secret;
     cs_http_fn fn;
@@ -56,7 +57,8 @@ struct cs_http_spec {
 int cs_http_new(const struct cs_http_params *p, struct cs_http **ret);
 void cs_http_free(struct cs_http *h); /* open requests are cancelled without a callback */
 /** @param[out] ret  valid until the callback or cs_http_cancel(). @return 0, -ENOMEM, -EIO */
-int cs_http_submit(struct cs_http *h, const struct cs_http_spec *spec, struct cs_http_request **ret);
+int cs_http_submit(struct cs_http *h, const struct cs_http_spec *spec,
+                   struct cs_http_request **ret);
 /** Ends a request; its callback is not called. */
 void cs_http_cancel(struct cs_http *h, struct cs_http_request *req);
 /** Moves bytes and calls the callbacks of what is complete. */

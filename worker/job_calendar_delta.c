@@ -14,16 +14,20 @@
 #include "worker/calendar_priv.h"
 #include "worker/graph_url.h"
 
-#define PAGE_EVENTS   50   /* asked for; the service packs whole series, so many more may come */
-#define ENTRIES_AIM   2500 /* no further page above it */
-#define LINKS_MAX     1000
-#define DEFAULT_NAME  "default"
+#define PAGE_EVENTS  50   /* asked for; the service packs whole series, so many more may come */
+#define ENTRIES_AIM  2500 /* no further page above it */
+#define LINKS_MAX    1000
+#define DEFAULT_NAME "default"
 
-#define MASTER_SELECT                                                                                              \
-    "?$select=id,changeKey,iCalUId,type,seriesMasterId,subject,bodyPreview,body,start,end,originalStart,"          \
-    "originalStartTimeZone,originalEndTimeZone,isAllDay,isCancelled,isOrganizer,organizer,attendees,responseStatus," \
-    "responseRequested,recurrence,cancelledOccurrences,location,locations,isOnlineMeeting,onlineMeeting,"          \
-    "onlineMeetingProvider,onlineMeetingUrl,sensitivity,importance,showAs,categories,hasAttachments,isDraft,"      \
+#define MASTER_SELECT                                                                       \
+    "?$select=id,changeKey,iCalUId,type,seriesMasterId,subject,bodyPreview,body,start,end," \
+    "originalStart,"                                                                        \
+    "originalStartTimeZone,originalEndTimeZone,isAllDay,isCancelled,isOrganizer,organizer," \
+    "attendees,responseStatus,"                                                             \
+    "responseRequested,recurrence,cancelledOccurrences,location,locations,isOnlineMeeting," \
+    "onlineMeeting,"                                                                        \
+    "onlineMeetingProvider,onlineMeetingUrl,sensitivity,importance,showAs,categories,"      \
+    "hasAttachments,isDraft,"                                                               \
     "createdDateTime,lastModifiedDateTime,webLink"
 
 void cs_calendar_run_free(struct cs_calendar_run *c)
@@ -160,7 +164,8 @@ static void ask_page(struct cs_job_run *run)
         cs_time_format_s(spec->to_utc_ms, text);
         cs_buf_addf(&path, "&endDateTime=%s", text);
     }
-    call = cs_run_call(run, cs_buf_steal(&path, NULL), cursor != NULL ? CS_ASKED_CURSOR : CS_ASKED_FOLDER, on_page, 0);
+    call = cs_run_call(run, cs_buf_steal(&path, NULL),
+                       cursor != NULL ? CS_ASKED_CURSOR : CS_ASKED_FOLDER, on_page, 0);
     if (call == NULL)
         return;
     call->page_size = run->calendar->page_size;
@@ -170,7 +175,8 @@ static void ask_page(struct cs_job_run *run)
 
 static void bad_answer(struct cs_job_run *run, enum cs_code code)
 {
-    const struct cs_verdict why = {.outcome = CS_RETRY, .code = code, .scope = CS_SCOPE_STREAM, .retry_after_ms = -1};
+    const struct cs_verdict why = {
+        .outcome = CS_RETRY, .code = code, .scope = CS_SCOPE_STREAM, .retry_after_ms = -1};
 
     cs_part_end(run, 0, CS_RETRY, &why);
 }
@@ -266,7 +272,8 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
         return;
     }
     entries = cs_js_count(reply->page.value);
-    if (c->entries + entries > max) { /* more than a feedback holds: this page is the next job's, or must be smaller */
+    if (c->entries + entries >
+        max) { /* more than a feedback holds: this page is the next job's, or must be smaller */
         if (c->entries > 0)
             cs_part_end(run, 0, CS_MORE, NULL);
         else
@@ -379,7 +386,8 @@ static void add_read(struct cs_job_run *run, const char *id, size_t row, const c
 
 /* A read answered. Gone is an answer too. NULL: it gave no sight (the run has failed, or *refused is set). */
 static struct cs_cal_item *take_read(struct cs_job_run *run, size_t member, struct cs_js body,
-                                     const struct cs_verdict *why, struct cs_reply *reply, bool *refused)
+                                     const struct cs_verdict *why, struct cs_reply *reply,
+                                     bool *refused)
 {
     const char *id = run->calendar->asked[member].id;
     struct cs_event_facts facts;
@@ -392,8 +400,8 @@ static struct cs_cal_item *take_read(struct cs_job_run *run, size_t member, stru
         *refused = true;
         return NULL;
     }
-    if (why == NULL &&
-        (cs_event_facts_read(body, run->jobs->p.zones, &facts) < 0 || strcmp(facts.id, id) != 0 || facts.is_removed)) {
+    if (why == NULL && (cs_event_facts_read(body, run->jobs->p.zones, &facts) < 0 ||
+                        strcmp(facts.id, id) != 0 || facts.is_removed)) {
         cs_run_fail_code(run, CS_RETRY, CS_CODE_BAD_ANSWER);
         return NULL;
     }
@@ -412,8 +420,8 @@ static struct cs_cal_item *take_read(struct cs_job_run *run, size_t member, stru
     return item;
 }
 
-static void on_event(struct cs_job_run *run, size_t member, int status, struct cs_js body, const struct cs_verdict *why,
-                     struct cs_reply *reply)
+static void on_event(struct cs_job_run *run, size_t member, int status, struct cs_js body,
+                     const struct cs_verdict *why, struct cs_reply *reply)
 {
     bool refused;
 
@@ -427,7 +435,8 @@ static enum cs_step read_events(struct cs_job_run *run)
 {
     struct cs_calendar_run *c = run->calendar;
 
-    if (run->parts[0].outcome == CS_RETRY || run->parts[0].outcome == CS_RESYNC || run->parts[0].outcome == CS_REJECT)
+    if (run->parts[0].outcome == CS_RETRY || run->parts[0].outcome == CS_RESYNC ||
+        run->parts[0].outcome == CS_REJECT)
         return CS_STEP_END; /* the producer would not take the rows of such a job */
     cs_cal_settle(c);
     new_reads(run, on_event);
@@ -435,7 +444,8 @@ static enum cs_step read_events(struct cs_job_run *run)
         const struct cs_cal_item *item = cs_cal_find(c, run->job.rows[i].id);
 
         if (item == NULL || item->facts.is_removed || item->incomplete)
-            add_read(run, run->job.rows[i].id, i, run->job.rows[i].type == 'm' ? MASTER_SELECT : "");
+            add_read(run, run->job.rows[i].id, i,
+                     run->job.rows[i].type == 'm' ? MASTER_SELECT : "");
     }
     for (size_t i = 0; i < c->n && !run->failed; i++) {
         bool is_row = false;
@@ -449,15 +459,16 @@ static enum cs_step read_events(struct cs_job_run *run)
     return CS_STEP_NEXT;
 }
 
-static void on_master(struct cs_job_run *run, size_t member, int status, struct cs_js body, const struct cs_verdict *why,
-                      struct cs_reply *reply)
+static void on_master(struct cs_job_run *run, size_t member, int status, struct cs_js body,
+                      const struct cs_verdict *why, struct cs_reply *reply)
 {
     bool refused;
 
     (void)status;
     (void)take_read(run, member, body, why, reply, &refused);
     if (refused)
-        run->calendar->master_failed = *why; /* the walk's own entry may do; else the records' step fails by this */
+        run->calendar->master_failed =
+            *why; /* the walk's own entry may do; else the records' step fails by this */
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -500,7 +511,8 @@ static enum cs_step read_masters(struct cs_job_run *run)
         if (i > 0 && strcmp(ids[i], ids[i - 1]) == 0)
             continue;
         known = cs_cal_find(c, ids[i]);
-        if (known == NULL || (known->reported && cs_js_get(known->event, "cancelledOccurrences").p == NULL))
+        if (known == NULL ||
+            (known->reported && cs_js_get(known->event, "cancelledOccurrences").p == NULL))
             add_read(run, ids[i], 0, MASTER_SELECT);
     }
     free(ids);
@@ -528,8 +540,8 @@ static void on_instances(struct cs_job_run *run, size_t member, int status, stru
         found->is_empty = !cs_js_has(cs_js_get(body, "@odata.nextLink"));
         return;
     }
-    if (cs_event_facts_read(first, run->jobs->p.zones, &facts) < 0 || facts.start_utc_ms == CS_NEVER ||
-        facts.end_utc_ms == CS_NEVER)
+    if (cs_event_facts_read(first, run->jobs->p.zones, &facts) < 0 ||
+        facts.start_utc_ms == CS_NEVER || facts.end_utc_ms == CS_NEVER)
         return;
     memcpy(found->instance, facts.id, sizeof(found->instance));
     found->start_utc_ms = facts.start_utc_ms;
@@ -541,7 +553,10 @@ static const struct cs_cal_item *still_there(const struct cs_job_run *run, size_
 {
     const struct cs_cal_item *item = cs_cal_find(run->calendar, run->job.rows[row].id);
 
-    return item != NULL && !item->gone && !item->facts.is_removed && !item->incomplete && !item->reported ? item : NULL;
+    return item != NULL && !item->gone && !item->facts.is_removed && !item->incomplete &&
+                   !item->reported
+               ? item
+               : NULL;
 }
 
 /* A series begins where it likes: whether it still touches the window is for its instances to say. */
@@ -562,7 +577,9 @@ static enum cs_step read_instances(struct cs_job_run *run)
     cs_time_format_s(run->job.parts[0].from_utc_ms, from);
     cs_time_format_s(run->job.parts[0].to_utc_ms, to);
     snprintf(rest, sizeof(rest),
-             "/instances?startDateTime=%s&endDateTime=%s&$select=id,seriesMasterId,type,start,end&$top=1", from, to);
+             "/instances?startDateTime=%s&endDateTime=%s&$select=id,seriesMasterId,type,start,end&$"
+             "top=1",
+             from, to);
     for (size_t i = 0; i < run->job.n_rows && !run->failed; i++) {
         const struct cs_cal_item *item = still_there(run, i);
 
@@ -573,8 +590,8 @@ static enum cs_step read_instances(struct cs_job_run *run)
     return CS_STEP_NEXT;
 }
 
-static void on_view(struct cs_job_run *run, size_t member, int status, struct cs_js body, const struct cs_verdict *why,
-                    struct cs_reply *reply)
+static void on_view(struct cs_job_run *run, size_t member, int status, struct cs_js body,
+                    const struct cs_verdict *why, struct cs_reply *reply)
 {
     const struct cs_cal_ask *ask = &run->calendar->asked[member];
     struct cs_js value = cs_js_get(body, "value"), one;
@@ -584,7 +601,8 @@ static void on_view(struct cs_job_run *run, size_t member, int status, struct cs
     (void)reply;
     if (why != NULL && why->outcome == CS_RETRY)
         cs_run_fail(run, why);
-    if (why != NULL || cs_js_type(value) != CS_JS_ARRAY || cs_js_has(cs_js_get(body, "@odata.nextLink")))
+    if (why != NULL || cs_js_type(value) != CS_JS_ARRAY ||
+        cs_js_has(cs_js_get(body, "@odata.nextLink")))
         return; /* it cannot be told */
     while (cs_js_next_element(value, &it, &one))
         if (cs_js_str_is(cs_js_get(one, "id"), ask->id))
@@ -592,7 +610,8 @@ static void on_view(struct cs_job_run *run, size_t member, int status, struct cs
     run->calendar->found[ask->row].is_elsewhere = true;
 }
 
-static void ask_view(struct cs_job_run *run, size_t row, const char *id, int64_t start_ms, int64_t end_ms)
+static void ask_view(struct cs_job_run *run, size_t row, const char *id, int64_t start_ms,
+                     int64_t end_ms)
 {
     const struct cs_job_part *spec = &run->job.parts[0];
     char text[CS_TIME_TEXT];
@@ -619,7 +638,8 @@ static enum cs_step read_views(struct cs_job_run *run)
             continue;
         if (item->facts.type == CS_EVENT_MASTER && found->instance[0] != '\0')
             ask_view(run, i, found->instance, found->start_utc_ms, found->end_utc_ms);
-        else if (item->facts.type != CS_EVENT_MASTER && cs_cal_in_window(&run->job.parts[0], &item->facts) &&
+        else if (item->facts.type != CS_EVENT_MASTER &&
+                 cs_cal_in_window(&run->job.parts[0], &item->facts) &&
                  item->facts.start_utc_ms != CS_NEVER && item->facts.end_utc_ms != CS_NEVER)
             ask_view(run, i, item->facts.id, item->facts.start_utc_ms, item->facts.end_utc_ms);
     }

@@ -9,10 +9,17 @@
 
 #define FOLDER_PAGE 100
 
-static const char *const aliases[] = { /* mailFolder: well-known names */
-    "inbox",           "sentitems",   "drafts",   "deleteditems",        "junkemail",  "outbox",
-    "archive",         "clutter",     "conflicts", "conversationhistory", "localfailures", "serverfailures",
-    "syncissues",      "scheduled",   "searchfolders", "recoverableitemsdeletions", "msgfolderroot",
+static const char *const aliases[] = {
+    /* mailFolder: well-known names */
+    "inbox",         "sentitems",
+    "drafts",        "deleteditems",
+    "junkemail",     "outbox",
+    "archive",       "clutter",
+    "conflicts",     "conversationhistory",
+    "localfailures", "serverfailures",
+    "syncissues",    "scheduled",
+    "searchfolders", "recoverableitemsdeletions",
+    "msgfolderroot",
 };
 #define N_ALIASES (sizeof(aliases) / sizeof(aliases[0]))
 
@@ -54,7 +61,8 @@ static void add_folder(struct cs_job_run *run, struct cs_js item)
     (void)cs_js_bool(cs_js_get(item, "isHidden"), &found.hidden);
     found.total = count_of(item, "totalItemCount");
     found.unread = count_of(item, "unreadItemCount");
-    for (at = 0; at < f->n_folders; at++) /* the same folder again in a walk: the last word counts */
+    for (at = 0; at < f->n_folders;
+         at++) /* the same folder again in a walk: the last word counts */
         if (strcmp(f->folders[at].id, found.id) == 0)
             break;
     folders = f->folders;

@@ -8,14 +8,19 @@
 #include "worker/graph_url.h"
 #include "worker/job_priv.h"
 
-#define ANCHOR_SKEW_MS (2 * 60 * 1000) /* clocks differ, and the service's times have a grain of a second */
-#define FULL                                                                                                   \
-    "id,changeKey,parentFolderId,conversationId,conversationIndex,internetMessageId,subject,bodyPreview,body,from,sender," \
-    "toRecipients,ccRecipients,bccRecipients,replyTo,receivedDateTime,sentDateTime,createdDateTime,"           \
-    "lastModifiedDateTime,hasAttachments,importance,isRead,isDraft,categories,flag,inferenceClassification,webLink"
+#define ANCHOR_SKEW_MS \
+    (2 * 60 * 1000) /* clocks differ, and the service's times have a grain of a second */
+#define FULL                                                                                  \
+    "id,changeKey,parentFolderId,conversationId,conversationIndex,internetMessageId,subject," \
+    "bodyPreview,body,from,sender,"                                                           \
+    "toRecipients,ccRecipients,bccRecipients,replyTo,receivedDateTime,sentDateTime,"          \
+    "createdDateTime,"                                                                        \
+    "lastModifiedDateTime,hasAttachments,importance,isRead,isDraft,categories,flag,"          \
+    "inferenceClassification,webLink"
 
 const char cs_mail_select_envelope[] = "id,changeKey,parentFolderId,receivedDateTime";
-const char cs_mail_select_full[] = FULL ",internetMessageHeaders"; /* headers only in a GET of one message */
+const char cs_mail_select_full[] =
+    FULL ",internetMessageHeaders"; /* headers only in a GET of one message */
 const char cs_mail_select_list[] = FULL;
 
 /* A new list of reads; the last step's is over. */
@@ -27,7 +32,8 @@ static struct cs_read_list *new_reads(struct cs_job_run *run, enum cs_asked aske
     return &run->reads;
 }
 
-static int add_read(struct cs_job_run *run, struct cs_read_list *list, const char *id, const char *rest)
+static int add_read(struct cs_job_run *run, struct cs_read_list *list, const char *id,
+                    const char *rest)
 {
     struct cs_buf path;
     char *text;
@@ -93,7 +99,8 @@ static void on_message(struct cs_job_run *run, size_t member, int status, struct
         return;
     }
     if (why != NULL) {
-        if (why->scope >= CS_SCOPE_MAILBOX && why->code != CS_CODE_NETWORK && why->code != CS_CODE_SERVICE_UNAVAILABLE)
+        if (why->scope >= CS_SCOPE_MAILBOX && why->code != CS_CODE_NETWORK &&
+            why->code != CS_CODE_SERVICE_UNAVAILABLE)
             cs_run_fail(run, why);
         else
             failed_read(run, id);
@@ -178,7 +185,8 @@ static bool is_unsettled(const struct cs_job_run *run, const struct cs_obs *o)
            modified_ms >= run->job.anchored_utc_ms - ANCHOR_SKEW_MS;
 }
 
-static void sight_of(const struct cs_job_run *run, const struct cs_item_view *view, struct cs_sight *ret)
+static void sight_of(const struct cs_job_run *run, const struct cs_item_view *view,
+                     struct cs_sight *ret)
 {
     const struct cs_obs *last = view->last;
 
@@ -195,7 +203,8 @@ static void sight_of(const struct cs_job_run *run, const struct cs_item_view *vi
     ret->change_key = last->env.change_key;
     ret->place = cs_map_place(run->map, ret->folder);
     ret->unsettled = is_unsettled(run, last);
-    ret->too_old = last->env.received_utc_ms != CS_NEVER && last->env.received_utc_ms < run->job.depth_utc_ms;
+    ret->too_old =
+        last->env.received_utc_ms != CS_NEVER && last->env.received_utc_ms < run->job.depth_utc_ms;
     for (size_t k = 0; k < view->n; k++) {
         const struct cs_obs *o = &view->first[k];
         const char *folder = source_folder(run, o->source);
@@ -273,8 +282,8 @@ enum cs_step cs_mail_attachments_step(struct cs_job_run *run)
 
 /* ---- records ------------------------------------------------------------------------------------------ */
 
-static void publish(struct cs_job_run *run, const struct cs_item_view *view, const struct cs_sight *s,
-                    enum cs_act act)
+static void publish(struct cs_job_run *run, const struct cs_item_view *view,
+                    const struct cs_sight *s, enum cs_act act)
 {
     const struct cs_folder *in = s->folder != NULL ? cs_map_folder(run->map, s->folder) : NULL;
     struct cs_folder_ref folder = {.id = s->folder}, from = {.id = s->removed_from};
@@ -286,10 +295,12 @@ static void publish(struct cs_job_run *run, const struct cs_item_view *view, con
         return;
     cs_run_context(run, view->last->sent_ms, &ctx);
     if (act == CS_ACT_DELETED || act == CS_ACT_LEFT_SCOPE) {
-        r = cs_record_removed(&ctx, CS_KIND_EMAIL, act == CS_ACT_DELETED ? CS_DELETED : CS_LEFT_SCOPE,
+        r = cs_record_removed(&ctx, CS_KIND_EMAIL,
+                              act == CS_ACT_DELETED ? CS_DELETED : CS_LEFT_SCOPE,
                               view->first->env.id, view->first->env.id, rec);
     } else {
-        const struct cs_folder *old = s->removed_from != NULL ? cs_map_folder(run->map, s->removed_from) : NULL;
+        const struct cs_folder *old =
+            s->removed_from != NULL ? cs_map_folder(run->map, s->removed_from) : NULL;
 
         if (in != NULL) {
             folder.path = in->path;
@@ -299,7 +310,8 @@ static void publish(struct cs_job_run *run, const struct cs_item_view *view, con
             from.path = old->path;
             from.well_known = old->well_known;
         }
-        r = cs_email_record(&ctx, view->last->item, &folder, act == CS_ACT_MOVED ? CS_MOVED : CS_UPSERTED,
+        r = cs_email_record(&ctx, view->last->item, &folder,
+                            act == CS_ACT_MOVED ? CS_MOVED : CS_UPSERTED,
                             act == CS_ACT_MOVED ? &from : NULL, view->last->attachments, rec);
     }
     if (r < 0)
@@ -319,21 +331,26 @@ static void settle(struct cs_job_run *run, const struct cs_item_view *view)
     if (view->last == NULL || read_failed(run, id)) {
         /* not read: handed back as it came, or as a first look or left-over of ours */
         if (asked != NULL)
-            cs_run_leave(run, id, asked->why, asked->seen, asked->folder, asked->change_key, asked->from_folder);
+            cs_run_leave(run, id, asked->why, asked->seen, asked->folder, asked->change_key,
+                         asked->from_folder);
         else if (view->told)
             cs_run_leave(run, id, CS_WHY_LEFTOVER, CS_SEEN_NOTHING, NULL, NULL, NULL);
         else if (view->removed)
-            cs_run_leave(run, id, CS_WHY_LOOK, CS_SEEN_NOTHING, NULL, NULL, source_folder(run, view->removed_source));
+            cs_run_leave(run, id, CS_WHY_LOOK, CS_SEEN_NOTHING, NULL, NULL,
+                         source_folder(run, view->removed_source));
         return;
     }
     sight_of(run, view, &s);
     cs_look_decide(&s, &d);
-    if (d.act != CS_ACT_NOTHING && (d.act == CS_ACT_DELETED || d.act == CS_ACT_LEFT_SCOPE || view->last->item.p != NULL))
+    if (d.act != CS_ACT_NOTHING &&
+        (d.act == CS_ACT_DELETED || d.act == CS_ACT_LEFT_SCOPE || view->last->item.p != NULL))
         publish(run, view, &s, d.act);
     if (d.look_again)
         cs_run_leave(run, id, CS_WHY_LOOK, d.seen, d.seen == CS_SEEN_AT ? s.folder : NULL,
                      d.seen == CS_SEEN_AT ? s.change_key : NULL,
-                     s.removed_from != NULL ? s.removed_from : asked != NULL ? asked->from_folder : NULL);
+                     s.removed_from != NULL ? s.removed_from
+                     : asked != NULL        ? asked->from_folder
+                                            : NULL);
 }
 
 enum cs_step cs_mail_publish_step(struct cs_job_run *run)
@@ -353,7 +370,8 @@ enum cs_step cs_mail_publish_step(struct cs_job_run *run)
         for (size_t o = 0; o < run->n_obs && !seen; o++)
             seen = strcmp(run->obs[o].env.id, id) == 0;
         if (!seen && asked != NULL)
-            cs_run_leave(run, id, asked->why, asked->seen, asked->folder, asked->change_key, asked->from_folder);
+            cs_run_leave(run, id, asked->why, asked->seen, asked->folder, asked->change_key,
+                         asked->from_folder);
     }
     return CS_STEP_END;
 }

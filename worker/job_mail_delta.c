@@ -29,8 +29,8 @@ static void ask_page(struct cs_job_run *run, size_t i)
         cs_buf_adds(&path, "/messages/delta?$select=");
         cs_buf_adds(&path, cs_mail_select_envelope);
     }
-    call = cs_run_call(run, cs_buf_steal(&path, NULL), part->cursor != NULL ? CS_ASKED_CURSOR : CS_ASKED_FOLDER,
-                       on_page, i);
+    call = cs_run_call(run, cs_buf_steal(&path, NULL),
+                       part->cursor != NULL ? CS_ASKED_CURSOR : CS_ASKED_FOLDER, on_page, i);
     if (call != NULL)
         call->page_size = part->page_size;
 }
@@ -49,12 +49,14 @@ static void observe_page(struct cs_job_run *run, size_t i, const struct cs_reply
         run->parts[i].changes++;
         if (spec->mode == CS_MODE_ANCHOR || cs_envelope_read(item, &env) < 0)
             continue; /* an anchor publishes nothing: it only gets to the end of the delta */
-        obs = cs_run_observe(run, env.id, env.is_removed ? CS_OBS_REMOVED : CS_OBS_ITEM, (int)i, reply);
+        obs = cs_run_observe(run, env.id, env.is_removed ? CS_OBS_REMOVED : CS_OBS_ITEM, (int)i,
+                             reply);
         if (obs == NULL)
             return;
         obs->env = env;
         obs->told = !env.is_removed;
-        if (obs->env.parent_folder_id[0] == '\0' && !env.is_removed) /* partial: it is in the folder that tells it */
+        if (obs->env.parent_folder_id[0] == '\0' &&
+            !env.is_removed) /* partial: it is in the folder that tells it */
             memcpy(obs->env.parent_folder_id, spec->folder.id, strlen(spec->folder.id) + 1);
     }
 }
@@ -75,7 +77,9 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
     }
     if (!reply->page.is_collection ||
         (!cs_js_has(reply->page.next_link) && !cs_js_has(reply->page.delta_link))) {
-        const struct cs_verdict why = {.outcome = CS_RETRY, .code = CS_CODE_BAD_ANSWER, .scope = CS_SCOPE_STREAM,
+        const struct cs_verdict why = {.outcome = CS_RETRY,
+                                       .code = CS_CODE_BAD_ANSWER,
+                                       .scope = CS_SCOPE_STREAM,
                                        .retry_after_ms = -1};
 
         cs_part_end(run, i, CS_RETRY, &why);

@@ -71,7 +71,8 @@ static void ask_page(struct cs_job_run *run, size_t i)
 
 static void ask_link(struct cs_job_run *run, size_t i)
 {
-    struct cs_call *call = cs_run_call(run, strdup(run->parts[i].cursor), CS_ASKED_MAILBOX, on_page, i);
+    struct cs_call *call =
+        cs_run_call(run, strdup(run->parts[i].cursor), CS_ASKED_MAILBOX, on_page, i);
 
     if (call != NULL)
         call->want_text = run->tenant->body == CS_BODY_TEXT;
@@ -86,7 +87,8 @@ static bool is_known(const struct cs_job_run *run, const char *id)
 }
 
 /* Observes the page's items. @return items; *last_ms: received time of the last one (CS_NEVER: none). */
-static size_t observe_page(struct cs_job_run *run, size_t i, const struct cs_reply *reply, int64_t *last_ms)
+static size_t observe_page(struct cs_job_run *run, size_t i, const struct cs_reply *reply,
+                           int64_t *last_ms)
 {
     struct cs_part_run *part = &run->parts[i];
     struct cs_js_iter it = {0};
@@ -184,14 +186,18 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
         return;
     }
     if (!reply->ok || !reply->page.is_collection) {
-        const struct cs_verdict bad = {.outcome = CS_RETRY, .code = CS_CODE_BAD_ANSWER, .scope = CS_SCOPE_STREAM,
+        const struct cs_verdict bad = {.outcome = CS_RETRY,
+                                       .code = CS_CODE_BAD_ANSWER,
+                                       .scope = CS_SCOPE_STREAM,
                                        .retry_after_ms = -1};
 
         if (set_cursor(run, i)) /* after a page cs_part_end() makes it `more` */
-            cs_part_end(run, i, reply->ok ? CS_RETRY : reply->verdict.outcome, reply->ok ? &bad : &reply->verdict);
+            cs_part_end(run, i, reply->ok ? CS_RETRY : reply->verdict.outcome,
+                        reply->ok ? &bad : &reply->verdict);
         return;
     }
-    if (!part->dense && run->n_obs > 0 && !cs_run_takes(run, reply->page.value)) { /* the page is the next job's */
+    if (!part->dense && run->n_obs > 0 &&
+        !cs_run_takes(run, reply->page.value)) { /* the page is the next job's */
         if (set_cursor(run, i))
             cs_part_end(run, i, CS_MORE, NULL);
         return;
@@ -236,17 +242,22 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
         part->below = false;
         go_on(run, i);
     } else if (part->page_size < PAGE_MAX) {
-        part->page_size = part->page_size * 2 < PAGE_MAX ? part->page_size * 2 : PAGE_MAX; /* a moment larger than a page */
+        part->page_size = part->page_size * 2 < PAGE_MAX
+                              ? part->page_size * 2
+                              : PAGE_MAX; /* a moment larger than a page */
         go_on(run, i);
     } else if (part->seen_down_to_ms != CS_NEVER) {
         part->dense = true;
         part->fresh = 0;
         ask_page(run, i);
     } else {
-        const struct cs_verdict bad = {.outcome = CS_RETRY, .code = CS_CODE_BAD_ANSWER, .scope = CS_SCOPE_STREAM,
+        const struct cs_verdict bad = {.outcome = CS_RETRY,
+                                       .code = CS_CODE_BAD_ANSWER,
+                                       .scope = CS_SCOPE_STREAM,
                                        .retry_after_ms = -1};
 
-        cs_part_end(run, i, CS_RETRY, &bad); /* items without a received time: there is no key to go on by */
+        cs_part_end(run, i, CS_RETRY,
+                    &bad); /* items without a received time: there is no key to go on by */
     }
 }
 
@@ -256,7 +267,8 @@ static enum cs_step list(struct cs_job_run *run)
         struct cs_part_run *part = &run->parts[i];
 
         part->page_size = run->jobs->p.limits.slice_page;
-        if (part->cursor != NULL && cs_time_parse(part->cursor, strlen(part->cursor), &part->seen_down_to_ms) < 0) {
+        if (part->cursor != NULL &&
+            cs_time_parse(part->cursor, strlen(part->cursor), &part->seen_down_to_ms) < 0) {
             cs_run_fail_code(run, CS_REJECT, CS_CODE_CURSOR_REFUSED);
             return CS_STEP_END;
         }

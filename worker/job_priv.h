@@ -52,7 +52,7 @@ struct cs_job_step {
 
 /* A folder's walk, a slice's list, a calendar's round. */
 struct cs_part_run {
-    char *cursor;       /* where to go on; the job's at first */
+    char *cursor; /* where to go on; the job's at first */
     enum cs_outcome outcome;
     struct cs_verdict why;
     bool ended;
@@ -75,11 +75,11 @@ enum cs_obs_kind { CS_OBS_ITEM, CS_OBS_REMOVED, CS_OBS_GONE };
 struct cs_obs {
     struct cs_envelope env; /* env.id is set for every kind */
     enum cs_obs_kind kind;
-    unsigned order;   /* of the request's sending */
-    size_t seq;       /* of being added */
+    unsigned order; /* of the request's sending */
+    size_t seq;     /* of being added */
     int64_t sent_ms;
-    int source;       /* part index of a folder's walk, CS_SRC_READ, CS_SRC_LIST */
-    bool told;        /* the walk publishes */
+    int source;               /* part index of a folder's walk, CS_SRC_READ, CS_SRC_LIST */
+    bool told;                /* the walk publishes */
     struct cs_js item;        /* full message, or {0} */
     struct cs_js attachments; /* array, or {0} */
 };
@@ -88,7 +88,7 @@ struct cs_obs {
 struct cs_item_view {
     struct cs_obs *first; /* n of them, by order of sending */
     size_t n;
-    struct cs_obs *last;  /* the deciding one: an item or a 404; NULL: only removals */
+    struct cs_obs *last; /* the deciding one: an item or a 404; NULL: only removals */
     bool told, removed;
     int removed_source;
 };
@@ -153,31 +153,34 @@ struct cs_jobs {
 /* ---- for job types ---------------------------------------------------------------------------------- */
 
 /** A call; path is taken (NULL: no memory, the job fails). Set more fields before returning to the loop. NULL: failed. */
-struct cs_call *cs_run_call(struct cs_job_run *run, char *path, enum cs_asked asked, cs_reply_fn fn, size_t index);
+struct cs_call *cs_run_call(struct cs_job_run *run, char *path, enum cs_asked asked, cs_reply_fn fn,
+                            size_t index);
 /** The whole job ends with this verdict; no records. The first one counts. */
 void cs_run_fail(struct cs_job_run *run, const struct cs_verdict *why);
 void cs_run_fail_code(struct cs_job_run *run, enum cs_outcome outcome, enum cs_code code);
 /** Ends a part. A failure of the mailbox or wider ends the job. */
-void cs_part_end(struct cs_job_run *run, size_t i, enum cs_outcome outcome, const struct cs_verdict *why);
+void cs_part_end(struct cs_job_run *run, size_t i, enum cs_outcome outcome,
+                 const struct cs_verdict *why);
 /** Keeps the reply's bytes until the job ends. Only in its callback. 0, -ENOMEM (the job has failed) */
 int cs_run_keep(struct cs_job_run *run, struct cs_reply *reply);
 /** May another page be asked for? */
 bool cs_run_has_room(const struct cs_job_run *run, const struct cs_part_run *part);
 /** Observation added; borrowed until the next one. NULL: no memory, the job has failed. */
-struct cs_obs *cs_run_observe(struct cs_job_run *run, const char *id, enum cs_obs_kind kind, int source,
-                              const struct cs_reply *reply);
+struct cs_obs *cs_run_observe(struct cs_job_run *run, const char *id, enum cs_obs_kind kind,
+                              int source, const struct cs_reply *reply);
 /** Sorts the observations by item. Walk the views with *i starting at 0. A walk's later word replaces its earlier. */
 void cs_run_group(struct cs_job_run *run);
 bool cs_run_next_view(struct cs_job_run *run, size_t *i, struct cs_item_view *ret);
 /** Left for a later look. */
-void cs_run_leave(struct cs_job_run *run, const char *id, enum cs_why why, enum cs_seen seen, const char *folder,
-                  const char *change_key, const char *from_folder);
+void cs_run_leave(struct cs_job_run *run, const char *id, enum cs_why why, enum cs_seen seen,
+                  const char *folder, const char *change_key, const char *from_folder);
 /** Next free record; NULL: no memory, the job has failed. Call cs_run_record_added() when it has been filled. */
 struct cs_record *cs_run_record(struct cs_job_run *run);
 void cs_run_record_added(struct cs_job_run *run);
 void cs_run_context(const struct cs_job_run *run, int64_t sent_ms, struct cs_record_ctx *ret);
 /** "/v1.0/users/<mailbox>" plus the formatted rest; NULL: no memory. */
-char *cs_run_path(const struct cs_job_run *run, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+char *cs_run_path(const struct cs_job_run *run, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /** Room for a page's entries? Each may be owed a look, and a feedback holds CS_FEEDBACK_LEFT_MAX of them. */
 bool cs_run_takes(const struct cs_job_run *run, struct cs_js entries);
 /**
@@ -205,9 +208,10 @@ extern const struct cs_job_step cs_job_calendar_delta_steps[];
 extern const struct cs_job_step cs_job_probe_steps[];
 
 /* job_mail.c: what the mail types share, as steps */
-enum cs_step cs_mail_read_step(struct cs_job_run *run);        /* full messages of what is told or left */
-enum cs_step cs_mail_attachments_step(struct cs_job_run *run); /* attachment lists of what will be published */
-enum cs_step cs_mail_publish_step(struct cs_job_run *run);     /* records and looks */
+enum cs_step cs_mail_read_step(struct cs_job_run *run); /* full messages of what is told or left */
+enum cs_step
+cs_mail_attachments_step(struct cs_job_run *run); /* attachment lists of what will be published */
+enum cs_step cs_mail_publish_step(struct cs_job_run *run); /* records and looks */
 extern const char cs_mail_select_envelope[];
 extern const char cs_mail_select_full[];
 extern const char cs_mail_select_list[];

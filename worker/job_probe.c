@@ -10,7 +10,8 @@ static void on_probe(struct cs_job_run *run, struct cs_call *call, struct cs_rep
 
 static enum cs_step ask(struct cs_job_run *run)
 {
-    (void)cs_run_call(run, cs_run_path(run, "/mailFolders/inbox?$select=id"), CS_ASKED_MAILBOX, on_probe, 0);
+    (void)cs_run_call(run, cs_run_path(run, "/mailFolders/inbox?$select=id"), CS_ASKED_MAILBOX,
+                      on_probe, 0);
     (void)cs_run_call(run, cs_run_path(run, "/calendar?$select=id"), CS_ASKED_MAILBOX, on_probe, 1);
     return CS_STEP_NEXT;
 }

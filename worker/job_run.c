@@ -246,7 +246,8 @@ static bool concerns_all(const struct cs_verdict *why)
            why->scope == CS_SCOPE_TENANT;
 }
 
-void cs_part_end(struct cs_job_run *run, size_t i, enum cs_outcome outcome, const struct cs_verdict *why)
+void cs_part_end(struct cs_job_run *run, size_t i, enum cs_outcome outcome,
+                 const struct cs_verdict *why)
 {
     struct cs_part_run *part = &run->parts[i];
 
@@ -282,7 +283,8 @@ char *cs_run_path(const struct cs_job_run *run, const char *fmt, ...)
     return cs_buf_steal(&path, NULL);
 }
 
-struct cs_call *cs_run_call(struct cs_job_run *run, char *path, enum cs_asked asked, cs_reply_fn fn, size_t index)
+struct cs_call *cs_run_call(struct cs_job_run *run, char *path, enum cs_asked asked, cs_reply_fn fn,
+                            size_t index)
 {
     struct cs_call *call = path != NULL ? calloc(1, sizeof(*call)) : NULL;
     struct cs_call **end = &run->calls;
@@ -334,8 +336,8 @@ bool cs_run_has_room(const struct cs_job_run *run, const struct cs_part_run *par
            cs_clock_mono_ms() < run->deadline_ms;
 }
 
-struct cs_obs *cs_run_observe(struct cs_job_run *run, const char *id, enum cs_obs_kind kind, int source,
-                              const struct cs_reply *reply)
+struct cs_obs *cs_run_observe(struct cs_job_run *run, const char *id, enum cs_obs_kind kind,
+                              int source, const struct cs_reply *reply)
 {
     struct cs_obs *obs;
 
@@ -411,14 +413,14 @@ bool cs_run_next_view(struct cs_job_run *run, size_t *i, struct cs_item_view *re
     return true;
 }
 
-void cs_run_leave(struct cs_job_run *run, const char *id, enum cs_why why, enum cs_seen seen, const char *folder,
-                  const char *change_key, const char *from_folder)
+void cs_run_leave(struct cs_job_run *run, const char *id, enum cs_why why, enum cs_seen seen,
+                  const char *folder, const char *change_key, const char *from_folder)
 {
     struct cs_feedback *f = &run->out->feedback;
     struct cs_look look = {.why = why, .seen = seen}, *left;
     char *parts[4] = {NULL, NULL, NULL, NULL};
-    const char *const from[4] = {id, folder, change_key != NULL && change_key[0] != '\0' ? change_key : NULL,
-                                 from_folder};
+    const char *const from[4] = {
+        id, folder, change_key != NULL && change_key[0] != '\0' ? change_key : NULL, from_folder};
     bool ok = true;
 
     for (size_t i = 0; i < 4; i++)
@@ -443,7 +445,8 @@ struct cs_record *cs_run_record(struct cs_job_run *run)
 {
     struct cs_job_output *out = run->out;
 
-    if ((out->n_records & (out->n_records + 1)) == 0 || out->records == NULL) { /* 0, 1, 3, 7, ...: room for twice as many */
+    if ((out->n_records & (out->n_records + 1)) == 0 ||
+        out->records == NULL) { /* 0, 1, 3, 7, ...: room for twice as many */
         size_t cap = (out->n_records + 1) * 2;
         struct cs_record *records = realloc(out->records, cap * sizeof(*records));
 
@@ -492,14 +495,17 @@ bool cs_run_takes(const struct cs_job_run *run, struct cs_js entries)
 bool cs_part_follow(struct cs_job_run *run, size_t i, struct cs_js link, bool is_next)
 {
     struct cs_part_run *part = &run->parts[i];
-    struct cs_verdict why = {.outcome = CS_RETRY, .code = CS_CODE_BAD_ANSWER, .scope = CS_SCOPE_STREAM,
+    struct cs_verdict why = {.outcome = CS_RETRY,
+                             .code = CS_CODE_BAD_ANSWER,
+                             .scope = CS_SCOPE_STREAM,
                              .retry_after_ms = -1};
     char *text = cs_js_strdup(link, CS_CURSOR_MAX);
     struct cs_buf cursor;
     int r;
 
     cs_buf_init(&cursor, 0);
-    r = text != NULL ? cs_cursor_of_link(text, run->jobs->p.base_url, run->job.mailbox, &cursor) : -EPERM;
+    r = text != NULL ? cs_cursor_of_link(text, run->jobs->p.base_url, run->job.mailbox, &cursor)
+                     : -EPERM;
     free(text);
     if (r == 0 && is_next &&
         ((part->cursor != NULL && strcmp(part->cursor, cursor.data) == 0) ||
@@ -555,7 +561,8 @@ static void unlink_call(struct cs_job_run *run, struct cs_call *call)
 }
 
 /* Should the engine send it again itself? Everything we send only reads. */
-static bool try_again(struct cs_job_run *run, struct cs_call *call, const struct cs_verdict *v, int64_t now_ms)
+static bool try_again(struct cs_job_run *run, struct cs_call *call, const struct cs_verdict *v,
+                      int64_t now_ms)
 {
     const struct cs_job_limits *l = &run->jobs->p.limits;
     int64_t wait_ms;
@@ -568,8 +575,9 @@ static bool try_again(struct cs_job_run *run, struct cs_call *call, const struct
     }
     if (v->retry_after_ms > 0)
         cs_throttle_hold(run->jobs->p.throttle, run->key, now_ms + v->retry_after_ms);
-    if (v->outcome != CS_RETRY || v->code == CS_CODE_MAILBOX_DENIED || v->code == CS_CODE_MAILBOX_MISSING ||
-        v->code == CS_CODE_TOKEN_REFUSED || v->code == CS_CODE_PAGE_TOO_LARGE || call->tries >= l->tries)
+    if (v->outcome != CS_RETRY || v->code == CS_CODE_MAILBOX_DENIED ||
+        v->code == CS_CODE_MAILBOX_MISSING || v->code == CS_CODE_TOKEN_REFUSED ||
+        v->code == CS_CODE_PAGE_TOO_LARGE || call->tries >= l->tries)
         return false;
     wait_ms = v->retry_after_ms;
     if (wait_ms < 0) {
@@ -590,7 +598,8 @@ static void on_answer(void *user, struct cs_http_answer *answer)
     struct cs_call *call = user;
     struct cs_job_run *run = call->run;
     int64_t now_ms = cs_clock_mono_ms();
-    struct cs_reply reply = {.order = call->order, .sent_ms = cs_clock_utc_ms() - (now_ms - call->sent_ms)};
+    struct cs_reply reply = {.order = call->order,
+                             .sent_ms = cs_clock_utc_ms() - (now_ms - call->sent_ms)};
     char code[CS_ERROR_CODE_MAX] = "";
 
     call->request = NULL;
@@ -601,18 +610,23 @@ static void on_answer(void *user, struct cs_http_answer *answer)
         cs_verdict_of_net(answer->net, &reply.verdict);
     } else if (answer->status >= 200 && answer->status < 300) {
         run->out->feedback.counts.bytes += (int64_t)answer->len;
-        reply.ok = cs_page_open(answer->body, answer->len, &reply.page, NULL) == 0 && !reply.page.is_error;
+        reply.ok =
+            cs_page_open(answer->body, answer->len, &reply.page, NULL) == 0 && !reply.page.is_error;
         if (!reply.ok)
-            reply.verdict = (struct cs_verdict){.outcome = CS_RETRY, .code = CS_CODE_BAD_ANSWER,
-                                                .scope = CS_SCOPE_STREAM, .retry_after_ms = -1,
+            reply.verdict = (struct cs_verdict){.outcome = CS_RETRY,
+                                                .code = CS_CODE_BAD_ANSWER,
+                                                .scope = CS_SCOPE_STREAM,
+                                                .retry_after_ms = -1,
                                                 .http_status = answer->status};
     } else {
         cs_graph_error_code(answer->body, answer->len, code);
-        cs_verdict_of_graph(answer->status, code, answer->retry_after[0] != '\0' ? answer->retry_after : NULL,
+        cs_verdict_of_graph(answer->status, code,
+                            answer->retry_after[0] != '\0' ? answer->retry_after : NULL,
                             call->asked, cs_clock_utc_ms(), &reply.verdict);
     }
     snprintf(reply.verdict.request_id, sizeof(reply.verdict.request_id), "%.*s",
-             (int)strspn(answer->request_id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"),
+             (int)strspn(answer->request_id,
+                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"),
              answer->request_id);
     if (!reply.ok && !run->failed && try_again(run, call, &reply.verdict, now_ms))
         return;
@@ -629,7 +643,9 @@ static void on_answer(void *user, struct cs_http_answer *answer)
 /* The mailbox is held for longer than a job waits: the call gets that for an answer. */
 static void answer_held(struct cs_job_run *run, struct cs_call *call, int64_t wait_ms)
 {
-    struct cs_reply reply = {.verdict = {.outcome = CS_RETRY, .code = CS_CODE_THROTTLED, .scope = CS_SCOPE_MAILBOX,
+    struct cs_reply reply = {.verdict = {.outcome = CS_RETRY,
+                                         .code = CS_CODE_THROTTLED,
+                                         .scope = CS_SCOPE_MAILBOX,
                                          .retry_after_ms = wait_ms}};
 
     unlink_call(run, call);
@@ -821,7 +837,8 @@ static void finish(struct cs_job_run *run)
     drop_calls(run);
     if (run->failed)
         drop_output(run);
-    if (fill_feedback(run) < 0) { /* nothing can be said without memory: the offset stays, another tries */
+    if (fill_feedback(run) <
+        0) { /* nothing can be said without memory: the offset stays, another tries */
         cs_log_error(jobs->p.log, "job.no_memory", CS_STR("job", run->job.job_id));
         run_free(run);
         jobs->p.on_finished(jobs->p.user, tag, NULL);
@@ -830,8 +847,9 @@ static void finish(struct cs_job_run *run)
     out = run->out;
     run->out = NULL;
     if (out->feedback.outcome == CS_REJECT)
-        out->reject_reason = cs_code_name(out->feedback.fault.code != CS_CODE_NONE ? out->feedback.fault.code
-                                                                                  : CS_CODE_BAD_REQUEST);
+        out->reject_reason =
+            cs_code_name(out->feedback.fault.code != CS_CODE_NONE ? out->feedback.fault.code
+                                                                  : CS_CODE_BAD_REQUEST);
     run_free(run);
     jobs->p.on_finished(jobs->p.user, tag, out);
 }
@@ -850,7 +868,9 @@ static bool advance(struct cs_job_run *run)
         if (s == CS_STEP_NEXT)
             run->step++;
         else if (run->n_calls == 0)
-            cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL); /* a step that waits for nothing would turn for ever */
+            cs_run_fail_code(
+                run, CS_RETRY,
+                CS_CODE_INTERNAL); /* a step that waits for nothing would turn for ever */
     }
     return run->failed;
 }

@@ -57,7 +57,8 @@ struct cs_jobs_params {
     void *user;
 };
 
-int cs_jobs_new(const struct cs_jobs_params *p, struct cs_tenant_set *tenants, struct cs_jobs **ret);
+int cs_jobs_new(const struct cs_jobs_params *p, struct cs_tenant_set *tenants,
+                struct cs_jobs **ret);
 void cs_jobs_free(struct cs_jobs *jobs); /* running jobs are dropped */
 /** A new set for jobs that start from now on. */
 void cs_jobs_set_tenants(struct cs_jobs *jobs, struct cs_tenant_set *tenants);

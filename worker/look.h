@@ -29,31 +29,33 @@ const struct cs_folder *cs_map_folder(const struct cs_map *m, const char *folder
 
 /* The item as the winning look saw it, and what the job was told. */
 struct cs_sight {
-    bool gone;             /* 404 */
-    enum cs_place place;   /* of its folder; not looked at when gone */
-    const char *folder;    /* its folder id; not looked at when gone */
+    bool gone;           /* 404 */
+    enum cs_place place; /* of its folder; not looked at when gone */
+    const char *folder;  /* its folder id; not looked at when gone */
     const char *change_key;
-    bool too_old;          /* below the job's depth */
-    bool told;             /* a walk that publishes, or a list, showed it */
-    bool told_by_folder;   /* ... and the one that showed it is the walk of the folder that it is in now */
-    bool removed;          /* a live walk said that it left the walked folder */
+    bool too_old; /* below the job's depth */
+    bool told;    /* a walk that publishes, or a list, showed it */
+    bool
+        told_by_folder; /* ... and the one that showed it is the walk of the folder that it is in now */
+    bool removed;       /* a live walk said that it left the walked folder */
     const char *removed_from;
-    bool is_slice;         /* the job is a slice or preview: lists know no folder of their own */
-    bool unsettled;        /* a list showed it, and no anchor had: it may be gone before its folder's delta can say so */
+    bool is_slice; /* the job is a slice or preview: lists know no folder of their own */
+    bool
+        unsettled; /* a list showed it, and no anchor had: it may be gone before its folder's delta can say so */
     const struct cs_look *asked; /* mail.items: why it is looked at; else NULL */
 };
 
 enum cs_act {
     CS_ACT_NOTHING,
     CS_ACT_UPSERT,
-    CS_ACT_MOVED,      /* complete, from removed_from */
+    CS_ACT_MOVED, /* complete, from removed_from */
     CS_ACT_DELETED,
     CS_ACT_LEFT_SCOPE,
 };
 
 struct cs_decision {
     enum cs_act act;
-    bool look_again;    /* owed a look, with what was seen now: */
+    bool look_again; /* owed a look, with what was seen now: */
     enum cs_seen seen;
 };
 

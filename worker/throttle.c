@@ -15,7 +15,7 @@ struct box {
 };
 
 struct cs_throttle {
-    void *root;      /* tsearch(3) tree of struct box */
+    void *root; /* tsearch(3) tree of struct box */
     struct box **all;
     size_t n, cap;
 };

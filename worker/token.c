@@ -12,8 +12,8 @@
 #include "worker/assertion.h"
 #include "worker/graph_url.h"
 
-#define EARLY_MS      (5 * 60 * 1000) /* before the end of a token's life */
-#define AADSTS_MAX    8
+#define EARLY_MS   (5 * 60 * 1000) /* before the end of a token's life */
+#define AADSTS_MAX 8
 
 struct token_entry {
     struct token_entry *next;
@@ -24,11 +24,11 @@ struct token_entry {
     int64_t renew_mono_ms;   /* from here on a new one is fetched */
     int64_t expires_mono_ms; /* from here on it is not used */
     struct cs_http_request *request;
-    size_t credential;       /* the one in use */
-    size_t tried;            /* in this round */
-    int64_t retry_mono_ms;   /* not asked before; 0: no failure */
-    struct cs_verdict why;   /* of the failure */
-    uint64_t files_stamp;    /* of the credential files when it failed; 0: no failure, or no files */
+    size_t credential;     /* the one in use */
+    size_t tried;          /* in this round */
+    int64_t retry_mono_ms; /* not asked before; 0: no failure */
+    struct cs_verdict why; /* of the failure */
+    uint64_t files_stamp;  /* of the credential files when it failed; 0: no failure, or no files */
     struct cs_tenant_set *set;      /* held while a request runs */
     const struct cs_tenant *asking; /* of that set */
 };
@@ -57,8 +57,10 @@ int cs_tokens_new(struct cs_http *http, const char *login_url, const char *graph
     t->graph_base_url = graph_base_url;
     t->fail_wait_ms = fail_wait_ms;
     t->log = log;
-    t->fetched = cs_metrics_counter(metrics, "crmsync_tokens_total", "result=\"ok\"", "Token requests.");
-    t->failed = cs_metrics_counter(metrics, "crmsync_tokens_total", "result=\"failed\"", "Token requests.");
+    t->fetched =
+        cs_metrics_counter(metrics, "crmsync_tokens_total", "result=\"ok\"", "Token requests.");
+    t->failed =
+        cs_metrics_counter(metrics, "crmsync_tokens_total", "result=\"failed\"", "Token requests.");
     *ret = t;
     return 0;
 }
@@ -123,14 +125,16 @@ static uint64_t stamp_of(const struct cs_tenant *tenant)
 
             if (files[k] == NULL || stat(files[k], &st) < 0)
                 continue;
-            stamp = cs_mix64(stamp + (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec);
+            stamp = cs_mix64(stamp + (uint64_t)st.st_mtim.tv_sec * 1000000000 +
+                             (uint64_t)st.st_mtim.tv_nsec);
             stamp = cs_mix64(stamp + (uint64_t)st.st_ino + (uint64_t)st.st_size);
         }
     }
     return stamp;
 }
 
-static void give_up(struct token_entry *e, const struct cs_tenant *tenant, const struct cs_verdict *why)
+static void give_up(struct token_entry *e, const struct cs_tenant *tenant,
+                    const struct cs_verdict *why)
 {
     int64_t wait_ms = why->retry_after_ms > 0 ? why->retry_after_ms : e->t->fail_wait_ms;
 
@@ -161,7 +165,8 @@ static void read_refusal(const struct cs_http_answer *answer, struct cs_verdict 
             if (cs_js_i64(value, &numbers[n]) == 0)
                 n++;
     }
-    cs_verdict_of_token(answer->status, error, numbers, n, answer->retry_after, cs_clock_utc_ms(), ret);
+    cs_verdict_of_token(answer->status, error, numbers, n, answer->retry_after, cs_clock_utc_ms(),
+                        ret);
 }
 
 static bool take_token(struct token_entry *e, const struct cs_http_answer *answer)
@@ -188,7 +193,8 @@ static bool take_token(struct token_entry *e, const struct cs_http_answer *answe
             e->expires_mono_ms = now_ms + life_s * 1000 - 1000;
             e->renew_mono_ms = life_s * 1000 > 2 * EARLY_MS ? now_ms + life_s * 1000 - EARLY_MS
                                                             : now_ms + life_s * 500;
-            if (cs_js_i64(cs_js_get(root, "refresh_in"), &refresh_s) == 0 && refresh_s > 0 && refresh_s < life_s)
+            if (cs_js_i64(cs_js_get(root, "refresh_in"), &refresh_s) == 0 && refresh_s > 0 &&
+                refresh_s < life_s)
                 e->renew_mono_ms = now_ms + refresh_s * 1000;
             ok = true;
         }
@@ -297,8 +303,8 @@ static int start(struct token_entry *e, struct cs_tenant_set *set, const struct 
 {
     static const char *const headers[] = {"Content-Type: application/x-www-form-urlencoded",
                                           "Accept: application/json"};
-    struct cs_http_spec spec = {.headers = headers, .n_headers = 2, .body_is_secret = true,
-                                .fn = on_answer, .user = e};
+    struct cs_http_spec spec = {
+        .headers = headers, .n_headers = 2, .body_is_secret = true, .fn = on_answer, .user = e};
     struct cs_buf url, form, scope;
     size_t n = strlen(e->t->login_url);
     int r;
@@ -346,8 +352,10 @@ static int start(struct token_entry *e, struct cs_tenant_set *set, const struct 
 /* Starts a round; a credential that cannot even be read counts as refused. */
 static void fetch(struct token_entry *e, struct cs_tenant_set *set, const struct cs_tenant *tenant)
 {
-    struct cs_verdict why = {.outcome = CS_RETRY, .code = CS_CODE_CREDENTIALS_REFUSED,
-                             .scope = CS_SCOPE_TENANT, .retry_after_ms = -1};
+    struct cs_verdict why = {.outcome = CS_RETRY,
+                             .code = CS_CODE_CREDENTIALS_REFUSED,
+                             .scope = CS_SCOPE_TENANT,
+                             .retry_after_ms = -1};
     size_t n = tenant->n_credentials;
 
     for (size_t i = 0; i < n; i++) {
@@ -363,15 +371,17 @@ static void fetch(struct token_entry *e, struct cs_tenant_set *set, const struct
     give_up(e, tenant, &why);
 }
 
-int cs_tokens_get(struct cs_tokens *t, struct cs_tenant_set *set, const struct cs_tenant *tenant, int64_t now_ms,
-                  const struct cs_secret **ret, struct cs_verdict *verdict)
+int cs_tokens_get(struct cs_tokens *t, struct cs_tenant_set *set, const struct cs_tenant *tenant,
+                  int64_t now_ms, const struct cs_secret **ret, struct cs_verdict *verdict)
 {
     struct token_entry *e = find_or_add(t, tenant->name);
     bool usable, due;
 
     if (e == NULL) {
-        *verdict = (struct cs_verdict){.outcome = CS_RETRY, .code = CS_CODE_INTERNAL,
-                                       .scope = CS_SCOPE_TENANT, .retry_after_ms = 1000};
+        *verdict = (struct cs_verdict){.outcome = CS_RETRY,
+                                       .code = CS_CODE_INTERNAL,
+                                       .scope = CS_SCOPE_TENANT,
+                                       .retry_after_ms = 1000};
         return -EACCES;
     }
     t->ahead_ms = now_ms - cs_clock_mono_ms();

@@ -37,8 +37,8 @@ void cs_tokens_free(struct cs_tokens *t);
  * @param[out] verdict  why not, with how long to wait; written only on -EACCES
  * @return 0; -EAGAIN (on its way: ask again later in the loop); -EACCES (cannot be had now)
  */
-int cs_tokens_get(struct cs_tokens *t, struct cs_tenant_set *set, const struct cs_tenant *tenant, int64_t now_ms,
-                  const struct cs_secret **ret, struct cs_verdict *verdict);
+int cs_tokens_get(struct cs_tokens *t, struct cs_tenant_set *set, const struct cs_tenant *tenant,
+                  int64_t now_ms, const struct cs_secret **ret, struct cs_verdict *verdict);
 /** The service refused this token (401): fetch another, unless that has been done since it was handed out. */
 void cs_tokens_refused(struct cs_tokens *t, const char *tenant, int64_t sent_mono_ms);
 

@@ -33,10 +33,13 @@ struct seen {
     char request_id[CS_HTTP_HEADER_MAX];
 };
 
-static void open_bed(struct bed *b, const struct script_step *steps, size_t n, int64_t timeout_ms, size_t max_body)
+static void open_bed(struct bed *b, const struct script_step *steps, size_t n, int64_t timeout_ms,
+                     size_t max_body)
 {
-    struct cs_http_params p = {.connect_timeout_ms = 5000, .request_timeout_ms = timeout_ms,
-                               .max_body_bytes = max_body, .max_connections = 8};
+    struct cs_http_params p = {.connect_timeout_ms = 5000,
+                               .request_timeout_ms = timeout_ms,
+                               .max_body_bytes = max_body,
+                               .max_connections = 8};
 
     assert_int_equal(cs_metrics_new(&b->metrics), 0);
     p.metrics = b->metrics;
@@ -69,7 +72,8 @@ static void on_answer(void *user, struct cs_http_answer *answer)
     memcpy(seen->request_id, answer->request_id, CS_HTTP_HEADER_MAX);
 }
 
-static struct cs_http_request *submit(struct bed *b, const char *scheme, struct cs_http_spec *spec, struct seen *seen)
+static struct cs_http_request *submit(struct bed *b, const char *scheme, struct cs_http_spec *spec,
+                                      struct seen *seen)
 {
     struct cs_http_request *req = NULL;
     char url[64];
@@ -121,7 +125,8 @@ static void test_an_answer_comes_whole_with_its_headers(void **state)
     struct seen seen;
 
     (void)state;
-    once("HTTP/1.1 429 Too Many Requests\r\nretry-after:  17 \r\nRequest-Id: abc-1\r\nContent-Length: 5\r\n\r\nhello",
+    once("HTTP/1.1 429 Too Many Requests\r\nretry-after:  17 \r\nRequest-Id: "
+         "abc-1\r\nContent-Length: 5\r\n\r\nhello",
          0, SCRIPT_KEEP, &seen);
     assert_int_equal(seen.net, CS_NET_OK);
     assert_int_equal(seen.status, 429);
@@ -129,14 +134,16 @@ static void test_an_answer_comes_whole_with_its_headers(void **state)
     assert_string_equal(seen.retry_after, "17");
     assert_string_equal(seen.request_id, "abc-1");
 
-    once("HTTP/1.1 503 Busy\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\nContent-Length: 0\r\n\r\n", 0,
-         SCRIPT_KEEP, &seen);
+    once("HTTP/1.1 503 Busy\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\nContent-Length: "
+         "0\r\n\r\n",
+         0, SCRIPT_KEEP, &seen);
     assert_int_equal(seen.status, 503);
     assert_string_equal(seen.retry_after, "Fri, 31 Dec 1999 23:59:59 GMT");
     assert_int_equal(seen.len, 0);
 
-    once("HTTP/1.1 410 Gone\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n3\r\n:1}\r\n0\r\n\r\n", 0, SCRIPT_KEEP,
-         &seen);
+    once("HTTP/1.1 410 Gone\r\nTransfer-Encoding: "
+         "chunked\r\n\r\n4\r\n{\"a\"\r\n3\r\n:1}\r\n0\r\n\r\n",
+         0, SCRIPT_KEEP, &seen);
     assert_int_equal(seen.status, 410);
     assert_string_equal(seen.body, "{\"a\":1}");
 }
@@ -146,7 +153,8 @@ static void test_an_interim_answer_does_not_count(void **state)
     struct seen seen;
 
     (void)state;
-    once("HTTP/1.1 103 Early Hints\r\nRetry-After: 99\r\nrequest-id: wrong\r\nContent-Encoding: gzip\r\n\r\n" OK("2") "{}",
+    once("HTTP/1.1 103 Early Hints\r\nRetry-After: 99\r\nrequest-id: wrong\r\nContent-Encoding: "
+         "gzip\r\n\r\n" OK("2") "{}",
          0, SCRIPT_KEEP, &seen);
     assert_int_equal(seen.net, CS_NET_OK);
     assert_int_equal(seen.status, 200);
@@ -161,7 +169,8 @@ static void test_an_overlong_header_value_is_left_out(void **state)
     char text[600];
 
     (void)state;
-    snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nrequest-id: %0200d\r\nContent-Length: 2\r\n\r\n{}", 7);
+    snprintf(text, sizeof(text),
+             "HTTP/1.1 200 OK\r\nrequest-id: %0200d\r\nContent-Length: 2\r\n\r\n{}", 7);
     once(text, 0, SCRIPT_KEEP, &seen);
     assert_int_equal(seen.net, CS_NET_OK);
     assert_string_equal(seen.request_id, "");
@@ -209,8 +218,9 @@ static void test_a_redirect_is_an_answer_and_is_not_followed(void **state)
     assert_non_null(trap);
     for (int status = 301; status <= 308; status++) {
         snprintf(text, sizeof(text),
-                 "HTTP/1.1 %d Elsewhere\r\nLocation: http://127.0.0.1:%d/v1.0/x\r\nContent-Length: 0\r\n\r\n", status,
-                 script_server_port(trap));
+                 "HTTP/1.1 %d Elsewhere\r\nLocation: http://127.0.0.1:%d/v1.0/x\r\nContent-Length: "
+                 "0\r\n\r\n",
+                 status, script_server_port(trap));
         once(text, 0, SCRIPT_KEEP, &seen);
         assert_int_equal(seen.net, CS_NET_OK);
         assert_int_equal(seen.status, status);
@@ -247,7 +257,8 @@ static void test_a_body_over_the_bound_is_refused(void **state)
 
     (void)state;
     memset(big, 'x', sizeof(big) - 1);
-    memcpy(big, "HTTP/1.1 200 OK\r\n\r\n", 19); /* no length said: until the close, which never comes */
+    memcpy(big, "HTTP/1.1 200 OK\r\n\r\n",
+           19); /* no length said: until the close, which never comes */
     open_bed(&b, steps, 1, 5000, 1000);
     get(&b, &seen);
     assert_int_equal(seen.net, CS_NET_TOO_LARGE);
@@ -270,7 +281,8 @@ static size_t gzip_answer(const char *p, size_t n, char *out, size_t size)
 {
     char packed[70000];
     size_t k = gzip_of(p, n, packed, sizeof(packed));
-    int head = snprintf(out, size, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n", k);
+    int head = snprintf(
+        out, size, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n", k);
 
     assert_true((size_t)head + k < size);
     memcpy(out + head, packed, k);
@@ -298,7 +310,8 @@ static void test_gzip_is_undone_and_broken_gzip_is_no_answer(void **state)
     answer[n / 2] ^= 0x55;
     once(answer, n, SCRIPT_KEEP, &seen);
     assert_int_equal(seen.net, CS_NET_ENCODING);
-    once("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", 0, SCRIPT_KEEP, &seen);
+    once("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", 0, SCRIPT_KEEP,
+         &seen);
     assert_int_equal(seen.net, CS_NET_ENCODING);
 }
 
@@ -333,7 +346,8 @@ static void test_inflate_takes_members_in_a_row(void **state)
 
 static void test_connections_are_used_again(void **state)
 {
-    struct script_step steps[] = {{OK("2") "{}", 0, SCRIPT_KEEP}, {OK("2") "{}", 0, SCRIPT_KEEP},
+    struct script_step steps[] = {{OK("2") "{}", 0, SCRIPT_KEEP},
+                                  {OK("2") "{}", 0, SCRIPT_KEEP},
                                   {OK("2") "{}", 0, SCRIPT_KEEP}};
     struct seen seen;
     struct bed b;
@@ -351,7 +365,8 @@ static void test_connections_are_used_again(void **state)
 /* A kept connection that the server drops before it answers is no error: the GET goes out again on a new one. */
 static void test_a_stale_connection_is_replaced(void **state)
 {
-    struct script_step steps[] = {{OK("2") "{}", 0, SCRIPT_KEEP}, {"", 0, SCRIPT_CLOSE}, {OK("2") "[]", 0, SCRIPT_KEEP}};
+    struct script_step steps[] = {
+        {OK("2") "{}", 0, SCRIPT_KEEP}, {"", 0, SCRIPT_CLOSE}, {OK("2") "[]", 0, SCRIPT_KEEP}};
     struct seen seen;
     struct bed b;
 
@@ -423,7 +438,8 @@ static void test_the_token_goes_with_its_request_only(void **state)
 {
     static const char *const headers[] = {"Prefer: IdType=\"ImmutableId\"", "client-request-id: 1"};
     struct script_step steps[] = {{OK("2") "{}", 0, SCRIPT_KEEP}, {OK("2") "{}", 0, SCRIPT_KEEP}};
-    struct cs_http_spec with = {.headers = headers, .n_headers = 2}, without = {.body = "a=b", .body_len = 3, .body_is_secret = true};
+    struct cs_http_spec with = {.headers = headers, .n_headers = 2},
+                        without = {.body = "a=b", .body_len = 3, .body_is_secret = true};
     struct cs_secret *token;
     struct seen seen;
     struct bed b;
@@ -457,7 +473,8 @@ static void test_the_token_goes_with_its_request_only(void **state)
 
 static void test_a_cancelled_request_is_never_heard_of(void **state)
 {
-    struct script_step steps[] = {{OK("100") "half", 0, SCRIPT_HANG}, {OK("2") "{}", 0, SCRIPT_KEEP}};
+    struct script_step steps[] = {{OK("100") "half", 0, SCRIPT_HANG},
+                                  {OK("2") "{}", 0, SCRIPT_KEEP}};
     struct cs_http_spec spec = {0};
     struct cs_http_request *req;
     struct seen first, second;
@@ -477,7 +494,8 @@ static void test_a_cancelled_request_is_never_heard_of(void **state)
     get(&b, &second);
     assert_int_equal(second.status, 200);
     assert_int_equal(first.calls, 0);
-    while (script_server_hung_up(b.server) == 0) { /* the connection with half an answer on it is not used again */
+    while (script_server_hung_up(b.server) ==
+           0) { /* the connection with half an answer on it is not used again */
         assert_true(cs_clock_mono_ms() < until);
         cs_http_step(b.http);
         cs_http_wait(b.http, NULL, 0, 10);

@@ -26,8 +26,12 @@
 #define HOUR   (60 * MINUTE)
 
 #define ANSWER(status, body) "HTTP/1.1 " status "\r\nConnection: close\r\n\r\n" body
-#define TOKEN(t, more)       ANSWER("200 OK", "{\"token_type\":\"Bearer\",\"expires_in\":3599,\"access_token\":\"" t "\"" more "}")
-#define REFUSED(n)           ANSWER("401 No", "{\"error\":\"invalid_client\",\"error_description\":\"AADSTS" #n ": secret text\",\"error_codes\":[" #n "]}")
+#define TOKEN(t, more) \
+    ANSWER("200 OK",   \
+           "{\"token_type\":\"Bearer\",\"expires_in\":3599,\"access_token\":\"" t "\"" more "}")
+#define REFUSED(n)                                                                     \
+    ANSWER("401 No", "{\"error\":\"invalid_client\",\"error_description\":\"AADSTS" #n \
+                     ": secret text\",\"error_codes\":[" #n "]}")
 
 struct bed {
     char folder[64], files[2][96], login[64];
@@ -52,8 +56,11 @@ static void write_file(const char *path, const char *text)
 
 static void open_bed(struct bed *b, const struct script_step *steps, size_t n, size_t credentials)
 {
-    static char name[] = "acme", id[] = "11111111-1111-1111-1111-111111111111", client[] = "a client/+";
-    struct cs_http_params p = {.connect_timeout_ms = 5000, .request_timeout_ms = 5000, .max_body_bytes = 100000,
+    static char name[] = "acme", id[] = "11111111-1111-1111-1111-111111111111",
+                client[] = "a client/+";
+    struct cs_http_params p = {.connect_timeout_ms = 5000,
+                               .request_timeout_ms = 5000,
+                               .max_body_bytes = 100000,
                                .max_connections = 4};
 
     memset(b, 0, sizeof(*b));
@@ -67,14 +74,19 @@ static void open_bed(struct bed *b, const struct script_step *steps, size_t n, s
         write_file(b->files[i], i == 0 ? "first~+/= secret\n" : "second\n");
         b->credentials[i].secret_file = b->files[i];
     }
-    b->tenant = (struct cs_tenant){.name = name, .tenant_id = id, .client_id = client,
-                                   .credentials = b->credentials, .n_credentials = credentials};
+    b->tenant = (struct cs_tenant){.name = name,
+                                   .tenant_id = id,
+                                   .client_id = client,
+                                   .credentials = b->credentials,
+                                   .n_credentials = credentials};
     b->list[0] = &b->tenant;
     b->set = (struct cs_tenant_set){.tenants = b->list, .n = 1, .refs = 1};
     assert_int_equal(cs_metrics_new(&b->metrics), 0);
     p.metrics = b->metrics;
     assert_int_equal(cs_http_new(&p, &b->http), 0);
-    assert_int_equal(cs_tokens_new(b->http, b->login, "https://graph.example/", 60000, NULL, b->metrics, &b->tokens), 0);
+    assert_int_equal(cs_tokens_new(b->http, b->login, "https://graph.example/", 60000, NULL,
+                                   b->metrics, &b->tokens),
+                     0);
 }
 
 static void close_bed(struct bed *b)
@@ -90,13 +102,15 @@ static void close_bed(struct bed *b)
     assert_int_equal(rmdir(b->folder), 0);
 }
 
-static int get(struct bed *b, int64_t now_ms, const struct cs_secret **token, struct cs_verdict *why)
+static int get(struct bed *b, int64_t now_ms, const struct cs_secret **token,
+               struct cs_verdict *why)
 {
     return cs_tokens_get(b->tokens, &b->set, &b->tenant, now_ms, token, why);
 }
 
 /* Until there is an answer, whatever it is. */
-static int fetch(struct bed *b, int64_t now_ms, const struct cs_secret **token, struct cs_verdict *why)
+static int fetch(struct bed *b, int64_t now_ms, const struct cs_secret **token,
+                 struct cs_verdict *why)
 {
     int64_t until = cs_clock_mono_ms() + 10000;
     int r;
@@ -138,7 +152,8 @@ static void test_one_request_for_all_who_wait(void **state)
     assert_int_equal(get(&b, now_ms + 10 * MINUTE, &token, &why), 0);
     assert_int_equal(script_server_requests(b.server), 1);
     text = script_server_request(b.server, 0);
-    assert_memory_equal(text, "POST /11111111-1111-1111-1111-111111111111/oauth2/v2.0/token HTTP/1.1\r\n", 70);
+    assert_memory_equal(
+        text, "POST /11111111-1111-1111-1111-111111111111/oauth2/v2.0/token HTTP/1.1\r\n", 70);
     assert_non_null(strstr(text, "\r\nContent-Type: application/x-www-form-urlencoded\r\n"));
     assert_non_null(strstr(text, "client_id=a%20client%2F%2B&"));
     assert_non_null(strstr(text, "&grant_type=client_credentials"));
@@ -171,7 +186,8 @@ static void test_renewed_early_and_kept_while_renewal_fails(void **state)
     assert_int_equal(get(&b, now_ms + 30000, &token, &why), 0);
     assert_string_equal(cs_secret_reveal(token), "t1");
     assert_int_equal(cs_http_open(b.http), 0);
-    assert_int_equal(get(&b, now_ms + 57 * MINUTE, &token, &why), 0); /* a minute after the failure: again */
+    assert_int_equal(get(&b, now_ms + 57 * MINUTE, &token, &why),
+                     0); /* a minute after the failure: again */
     settle(&b);
     assert_int_equal(get(&b, now_ms + 57 * MINUTE, &token, &why), 0);
     assert_string_equal(cs_secret_reveal(token), "t2");
@@ -181,7 +197,8 @@ static void test_renewed_early_and_kept_while_renewal_fails(void **state)
 
 static void test_an_expired_token_is_not_given(void **state)
 {
-    struct script_step steps[] = {{TOKEN("t1", ""), 0, SCRIPT_CLOSE}, {ANSWER("503 Busy", ""), 0, SCRIPT_CLOSE}};
+    struct script_step steps[] = {{TOKEN("t1", ""), 0, SCRIPT_CLOSE},
+                                  {ANSWER("503 Busy", ""), 0, SCRIPT_CLOSE}};
     const struct cs_secret *token = NULL;
     struct cs_verdict why;
     struct bed b;
@@ -198,7 +215,8 @@ static void test_an_expired_token_is_not_given(void **state)
 
 static void test_refresh_in_is_kept_to(void **state)
 {
-    struct script_step steps[] = {{TOKEN("t1", ",\"refresh_in\":600"), 0, SCRIPT_CLOSE}, {TOKEN("t2", ""), 0, SCRIPT_CLOSE}};
+    struct script_step steps[] = {{TOKEN("t1", ",\"refresh_in\":600"), 0, SCRIPT_CLOSE},
+                                  {TOKEN("t2", ""), 0, SCRIPT_CLOSE}};
     const struct cs_secret *token = NULL;
     struct cs_verdict why;
     struct bed b;
@@ -217,7 +235,8 @@ static void test_refresh_in_is_kept_to(void **state)
 
 static void test_the_next_credential_is_tried(void **state)
 {
-    struct script_step steps[] = {{REFUSED(7000222), 0, SCRIPT_CLOSE}, {TOKEN("t2", ""), 0, SCRIPT_CLOSE},
+    struct script_step steps[] = {{REFUSED(7000222), 0, SCRIPT_CLOSE},
+                                  {TOKEN("t2", ""), 0, SCRIPT_CLOSE},
                                   {TOKEN("t3", ""), 0, SCRIPT_CLOSE}};
     const struct cs_secret *token = NULL;
     struct cs_verdict why;
@@ -229,7 +248,8 @@ static void test_the_next_credential_is_tried(void **state)
     open_bed(&b, steps, 3, 2);
     assert_int_equal(fetch(&b, now_ms, &token, &why), 0);
     assert_string_equal(cs_secret_reveal(token), "t2");
-    assert_int_equal(fetch(&b, now_ms + HOUR, &token, &why), 0); /* the one that works is asked first from now on */
+    assert_int_equal(fetch(&b, now_ms + HOUR, &token, &why),
+                     0); /* the one that works is asked first from now on */
     text = script_server_request(b.server, 2);
     assert_non_null(strstr(text, "&client_secret=second"));
     free(text);
@@ -256,7 +276,8 @@ static void test_a_credential_that_cannot_be_read_is_passed_over(void **state)
 
 static void test_a_refused_tenant_is_asked_once_a_minute_or_when_its_secret_changes(void **state)
 {
-    struct script_step steps[] = {{REFUSED(7000215), 0, SCRIPT_CLOSE}, {REFUSED(7000215), 0, SCRIPT_CLOSE},
+    struct script_step steps[] = {{REFUSED(7000215), 0, SCRIPT_CLOSE},
+                                  {REFUSED(7000215), 0, SCRIPT_CLOSE},
                                   {TOKEN("t1", ""), 0, SCRIPT_CLOSE}};
     const struct cs_secret *token = NULL;
     struct cs_verdict why;
@@ -283,8 +304,9 @@ static void test_a_refused_tenant_is_asked_once_a_minute_or_when_its_secret_chan
 
 static void test_retry_after_is_kept_to(void **state)
 {
-    struct script_step steps[] = {{"HTTP/1.1 429 Slow\r\nRetry-After: 300\r\nConnection: close\r\n\r\n{}", 0, SCRIPT_CLOSE},
-                                  {TOKEN("t1", ""), 0, SCRIPT_CLOSE}};
+    struct script_step steps[] = {
+        {"HTTP/1.1 429 Slow\r\nRetry-After: 300\r\nConnection: close\r\n\r\n{}", 0, SCRIPT_CLOSE},
+        {TOKEN("t1", ""), 0, SCRIPT_CLOSE}};
     const struct cs_secret *token = NULL;
     struct cs_verdict why;
     struct bed b;
@@ -304,11 +326,16 @@ static void test_retry_after_is_kept_to(void **state)
 static void test_what_is_no_token_is_none(void **state)
 {
     static const char *const bodies[] = {
-        ANSWER("200 OK", ""), ANSWER("200 OK", "<html>"), ANSWER("200 OK", "{}"), ANSWER("200 OK", "{\"access_token\":\"\",\"expires_in\":9}"),
+        ANSWER("200 OK", ""),
+        ANSWER("200 OK", "<html>"),
+        ANSWER("200 OK", "{}"),
+        ANSWER("200 OK", "{\"access_token\":\"\",\"expires_in\":9}"),
         ANSWER("200 OK", "{\"access_token\":\"a b\",\"expires_in\":9}"),
         ANSWER("200 OK", "{\"access_token\":\"a\\r\\nX: y\",\"expires_in\":9}"),
-        ANSWER("200 OK", "{\"access_token\":\"a\"}"), ANSWER("200 OK", "{\"access_token\":\"a\",\"expires_in\":-1}"),
-        ANSWER("302 Found\r\nLocation: http://127.0.0.1:1/", ""), ANSWER("500 Oops", "<html>"),
+        ANSWER("200 OK", "{\"access_token\":\"a\"}"),
+        ANSWER("200 OK", "{\"access_token\":\"a\",\"expires_in\":-1}"),
+        ANSWER("302 Found\r\nLocation: http://127.0.0.1:1/", ""),
+        ANSWER("500 Oops", "<html>"),
     };
 
     (void)state;
@@ -319,7 +346,8 @@ static void test_what_is_no_token_is_none(void **state)
         struct bed b;
 
         open_bed(&b, steps, 1, 1);
-        if (fetch(&b, cs_clock_mono_ms(), &token, &why) != -EACCES || why.code != CS_CODE_TOKEN_UNAVAILABLE)
+        if (fetch(&b, cs_clock_mono_ms(), &token, &why) != -EACCES ||
+            why.code != CS_CODE_TOKEN_UNAVAILABLE)
             fail_msg("taken: %s", bodies[i]);
         close_bed(&b);
     }
@@ -328,7 +356,8 @@ static void test_what_is_no_token_is_none(void **state)
 /* Graph's 401: another token, once for all requests that had the old one. */
 static void test_a_refused_token_is_replaced_once(void **state)
 {
-    struct script_step steps[] = {{TOKEN("t1", ""), 0, SCRIPT_CLOSE}, {TOKEN("t2", ""), 0, SCRIPT_CLOSE}};
+    struct script_step steps[] = {{TOKEN("t1", ""), 0, SCRIPT_CLOSE},
+                                  {TOKEN("t2", ""), 0, SCRIPT_CLOSE}};
     const struct cs_secret *token = NULL;
     struct cs_verdict why;
     struct bed b;
@@ -409,7 +438,8 @@ static void make_pair(const char *cert_file, const char *key_file, EVP_PKEY **ke
     fclose(f);
 }
 
-static bool signature_is_good(EVP_PKEY *key, const char *text, size_t n, const unsigned char *sig, size_t len)
+static bool signature_is_good(EVP_PKEY *key, const char *text, size_t n, const unsigned char *sig,
+                              size_t len)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     EVP_PKEY_CTX *pctx = NULL;
@@ -441,7 +471,9 @@ static void test_an_assertion_is_signed_and_says_who(void **state)
     snprintf(key_file, sizeof(key_file), "%s/key", folder);
     make_pair(cert_file, key_file, &key, &cert);
     cs_buf_init(&jwt, 0);
-    assert_int_equal(cs_assertion_make(cert_file, key_file, "client", "https://login/t/token", INT64_C(1700000000999), &jwt), 0);
+    assert_int_equal(cs_assertion_make(cert_file, key_file, "client", "https://login/t/token",
+                                       INT64_C(1700000000999), &jwt),
+                     0);
     dot1 = strchr(jwt.data, '.');
     assert_non_null(dot1);
     dot2 = strchr(dot1 + 1, '.');

@@ -167,8 +167,10 @@ struct script_server *script_server_start(const struct script_step *steps, size_
     s->stop_fd = eventfd(0, EFD_CLOEXEC);
     s->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     pthread_mutex_init(&s->lock, NULL);
-    if (s->stop_fd < 0 || s->listen_fd < 0 || bind(s->listen_fd, (struct sockaddr *)&at, sizeof(at)) < 0 ||
-        listen(s->listen_fd, 64) < 0 || getsockname(s->listen_fd, (struct sockaddr *)&at, &len) < 0 ||
+    if (s->stop_fd < 0 || s->listen_fd < 0 ||
+        bind(s->listen_fd, (struct sockaddr *)&at, sizeof(at)) < 0 ||
+        listen(s->listen_fd, 64) < 0 ||
+        getsockname(s->listen_fd, (struct sockaddr *)&at, &len) < 0 ||
         pthread_create(&s->thread, NULL, run, s) != 0) {
         close(s->listen_fd);
         close(s->stop_fd);

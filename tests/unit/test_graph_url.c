@@ -46,7 +46,9 @@ static void test_own_cursors_pass(void **state)
 static void test_foreign_cursors_are_refused(void **state)
 {
     static const char *const bad[] = {
-        "", "/", "v1.0/users/" ANN "/x",
+        "",
+        "/",
+        "v1.0/users/" ANN "/x",
         /* another host, in every spelling that somebody may read as one */
         "https://evil.example/v1.0/users/" ANN "/messages",
         "http://graph.microsoft.com/v1.0/users/" ANN "/messages",
@@ -129,21 +131,28 @@ static void test_links_become_cursors_of_our_own_mailbox(void **state)
 
     (void)state;
     cs_buf_init(&b, 0);
-    assert_int_equal(follow(BASE "/v1.0/users('4f1c')/mailFolders('AA%3D')/messages/delta?$skiptoken=x%2Fy",
-                            BASE, ANN, &b), 0);
+    assert_int_equal(
+        follow(BASE "/v1.0/users('4f1c')/mailFolders('AA%3D')/messages/delta?$skiptoken=x%2Fy",
+               BASE, ANN, &b),
+        0);
     /* the service may name the mailbox by its object id; what is kept names it as the job does */
-    assert_string_equal(b.data, "/v1.0/users/ann%40contoso.example/mailFolders('AA%3D')/messages/delta?$skiptoken=x%2Fy");
+    assert_string_equal(
+        b.data,
+        "/v1.0/users/ann%40contoso.example/mailFolders('AA%3D')/messages/delta?$skiptoken=x%2Fy");
     assert_true(cs_cursor_is_ours(b.data, ANN));
-    assert_int_equal(follow("HTTPS://Graph.Microsoft.com/v1.0/users/x/messages?$skip=1", BASE "/", ANN, &b), 0);
+    assert_int_equal(
+        follow("HTTPS://Graph.Microsoft.com/v1.0/users/x/messages?$skip=1", BASE "/", ANN, &b), 0);
     assert_string_equal(b.data, "/v1.0/users/ann%40contoso.example/messages?$skip=1");
-    assert_int_equal(follow("http://127.0.0.1:81/v1.0/users/x/messages", "http://127.0.0.1:81", ANN, &b), 0);
+    assert_int_equal(
+        follow("http://127.0.0.1:81/v1.0/users/x/messages", "http://127.0.0.1:81", ANN, &b), 0);
     cs_buf_clear(&b);
 }
 
 static void test_links_elsewhere_are_refused(void **state)
 {
     static const char *const bad[] = {
-        "", "/v1.0/users/x/messages",
+        "",
+        "/v1.0/users/x/messages",
         "http://graph.microsoft.com/v1.0/users/x/messages",
         "https://graph.microsoft.com.evil.example/v1.0/users/x/messages",
         "https://graph.microsoft.com:444/v1.0/users/x/messages",

@@ -30,40 +30,89 @@ static char folder_a[] = A, version_1[] = "v1";
 
 static const struct row table[] = {
     /* told by a walk that publishes, or a list */
-    {"told by its own folder", {IN(A, "v1"), .told = true, .told_by_folder = true}, CS_ACT_UPSERT, -1},
-    {"told by one folder, read in another that did not tell it", {IN(B, "v1"), .told = true}, CS_ACT_UPSERT, CS_SEEN_AT},
+    {"told by its own folder",
+     {IN(A, "v1"), .told = true, .told_by_folder = true},
+     CS_ACT_UPSERT,
+     -1},
+    {"told by one folder, read in another that did not tell it",
+     {IN(B, "v1"), .told = true},
+     CS_ACT_UPSERT,
+     CS_SEEN_AT},
     {"told, and gone when read", {.gone = true, .told = true}, CS_ACT_NOTHING, CS_SEEN_GONE},
-    {"told, and excluded when read: it has never been out", {OUT, .told = true}, CS_ACT_NOTHING, -1},
-    {"told, and in an unknown folder when read: its first walk speaks", {UNKNOWN, .told = true}, CS_ACT_NOTHING, -1},
-    {"told, and older than the depth", {IN(A, "v1"), .told = true, .too_old = true}, CS_ACT_NOTHING, -1},
+    {"told, and excluded when read: it has never been out",
+     {OUT, .told = true},
+     CS_ACT_NOTHING,
+     -1},
+    {"told, and in an unknown folder when read: its first walk speaks",
+     {UNKNOWN, .told = true},
+     CS_ACT_NOTHING,
+     -1},
+    {"told, and older than the depth",
+     {IN(A, "v1"), .told = true, .too_old = true},
+     CS_ACT_NOTHING,
+     -1},
     {"listed by a slice", {IN(A, "v1"), .told = true, .is_slice = true}, CS_ACT_UPSERT, -1},
-    {"listed by a slice, changed since the anchors", {IN(A, "v1"), .told = true, .is_slice = true, .unsettled = true},
-     CS_ACT_UPSERT, CS_SEEN_AT},
+    {"listed by a slice, changed since the anchors",
+     {IN(A, "v1"), .told = true, .is_slice = true, .unsettled = true},
+     CS_ACT_UPSERT,
+     CS_SEEN_AT},
     /* removed from a folder */
     {"removed, told by the folder where it is: moved",
-     {IN(B, "v1"), .told = true, .told_by_folder = true, .removed = true, .removed_from = A}, CS_ACT_MOVED, -1},
+     {IN(B, "v1"), .told = true, .told_by_folder = true, .removed = true, .removed_from = A},
+     CS_ACT_MOVED,
+     -1},
     {"removed from the folder where it is again: no move",
-     {IN(A, "v1"), .told = true, .told_by_folder = true, .removed = true, .removed_from = A}, CS_ACT_UPSERT, -1},
-    {"removed, and read in scope: that folder will speak", {IN(B, "v1"), .removed = true, .removed_from = A},
-     CS_ACT_NOTHING, CS_SEEN_AT},
-    {"removed, and gone: one 404 proves nothing", {.gone = true, .removed = true, .removed_from = A}, CS_ACT_NOTHING,
+     {IN(A, "v1"), .told = true, .told_by_folder = true, .removed = true, .removed_from = A},
+     CS_ACT_UPSERT,
+     -1},
+    {"removed, and read in scope: that folder will speak",
+     {IN(B, "v1"), .removed = true, .removed_from = A},
+     CS_ACT_NOTHING,
+     CS_SEEN_AT},
+    {"removed, and gone: one 404 proves nothing",
+     {.gone = true, .removed = true, .removed_from = A},
+     CS_ACT_NOTHING,
      CS_SEEN_GONE},
-    {"removed, and excluded", {OUT, .removed = true, .removed_from = A}, CS_ACT_LEFT_SCOPE, CS_SEEN_EXCLUDED},
-    {"removed, and in an unknown folder", {UNKNOWN, .removed = true, .removed_from = A}, CS_ACT_NOTHING, CS_SEEN_UNKNOWN},
-    {"removed, and older than the depth", {OUT, .removed = true, .removed_from = A, .too_old = true}, CS_ACT_NOTHING, -1},
+    {"removed, and excluded",
+     {OUT, .removed = true, .removed_from = A},
+     CS_ACT_LEFT_SCOPE,
+     CS_SEEN_EXCLUDED},
+    {"removed, and in an unknown folder",
+     {UNKNOWN, .removed = true, .removed_from = A},
+     CS_ACT_NOTHING,
+     CS_SEEN_UNKNOWN},
+    {"removed, and older than the depth",
+     {OUT, .removed = true, .removed_from = A, .too_old = true},
+     CS_ACT_NOTHING,
+     -1},
     /* second looks */
     {"gone twice", {.gone = true, .asked = &asked_gone}, CS_ACT_DELETED, -1},
-    {"gone now, excluded before", {.gone = true, .asked = &asked_excluded}, CS_ACT_NOTHING, CS_SEEN_GONE},
-    {"gone now, in scope before", {.gone = true, .asked = &asked_at_a1}, CS_ACT_NOTHING, CS_SEEN_GONE},
+    {"gone now, excluded before",
+     {.gone = true, .asked = &asked_excluded},
+     CS_ACT_NOTHING,
+     CS_SEEN_GONE},
+    {"gone now, in scope before",
+     {.gone = true, .asked = &asked_at_a1},
+     CS_ACT_NOTHING,
+     CS_SEEN_GONE},
     {"excluded twice", {OUT, .asked = &asked_excluded}, CS_ACT_NOTHING, -1},
     {"excluded now, gone before", {OUT, .asked = &asked_gone}, CS_ACT_LEFT_SCOPE, CS_SEEN_EXCLUDED},
-    {"excluded now, in scope before", {OUT, .asked = &asked_at_a1}, CS_ACT_LEFT_SCOPE, CS_SEEN_EXCLUDED},
+    {"excluded now, in scope before",
+     {OUT, .asked = &asked_at_a1},
+     CS_ACT_LEFT_SCOPE,
+     CS_SEEN_EXCLUDED},
     {"the same place and version twice", {IN(A, "v1"), .asked = &asked_at_a1}, CS_ACT_NOTHING, -1},
     {"another version", {IN(A, "v2"), .asked = &asked_at_a1}, CS_ACT_NOTHING, CS_SEEN_AT},
     {"another folder", {IN(B, "v1"), .asked = &asked_at_a1}, CS_ACT_NOTHING, CS_SEEN_AT},
     {"back, gone before", {IN(A, "v1"), .asked = &asked_gone}, CS_ACT_NOTHING, CS_SEEN_AT},
-    {"still unknown: until a listing knows the folder", {UNKNOWN, .asked = &asked_unknown}, CS_ACT_NOTHING, CS_SEEN_UNKNOWN},
-    {"a removal whose read failed, now in scope", {IN(A, "v1"), .asked = &asked_nothing}, CS_ACT_NOTHING, CS_SEEN_AT},
+    {"still unknown: until a listing knows the folder",
+     {UNKNOWN, .asked = &asked_unknown},
+     CS_ACT_NOTHING,
+     CS_SEEN_UNKNOWN},
+    {"a removal whose read failed, now in scope",
+     {IN(A, "v1"), .asked = &asked_nothing},
+     CS_ACT_NOTHING,
+     CS_SEEN_AT},
     /* left-overs: told by a walk whose read failed */
     {"left over, in scope", {IN(A, "v1"), .asked = &asked_leftover}, CS_ACT_UPSERT, CS_SEEN_AT},
     {"left over, gone", {.gone = true, .asked = &asked_leftover}, CS_ACT_NOTHING, CS_SEEN_GONE},
@@ -82,7 +131,8 @@ static void test_the_table(void **state)
         cs_look_decide(&table[i].sight, &d);
         if (d.act != table[i].act || d.look_again != (table[i].seen >= 0) ||
             (d.look_again && (int)d.seen != table[i].seen))
-            fail_msg("%s: act %d, look %d (%d)", table[i].name, (int)d.act, (int)d.look_again, (int)d.seen);
+            fail_msg("%s: act %d, look %d (%d)", table[i].name, (int)d.act, (int)d.look_again,
+                     (int)d.seen);
     }
 }
 
@@ -90,8 +140,9 @@ static void test_the_table(void **state)
 
 static void test_rules_over_all_combinations(void **state)
 {
-    const struct cs_look *const asks[] = {NULL, &asked_gone, &asked_excluded, &asked_unknown, &asked_at_a1,
-                                          &asked_leftover, &asked_nothing};
+    const struct cs_look *const asks[] = {NULL,           &asked_gone,  &asked_excluded,
+                                          &asked_unknown, &asked_at_a1, &asked_leftover,
+                                          &asked_nothing};
     const char *const folders[] = {A, B};
     unsigned n = 0;
 
@@ -102,11 +153,17 @@ static void test_rules_over_all_combinations(void **state)
         for (unsigned ask = 0; ask < 7; ask++)
             for (int place = 0; place < 3; place++)
                 for (unsigned f = 0; f < 2; f++) {
-                    struct cs_sight s = {
-                        .gone = bits & 1, .too_old = bits & 2, .told = bits & 4, .told_by_folder = bits & 8,
-                        .removed = bits & 16, .is_slice = bits & 32, .unsettled = bits & 64,
-                        .change_key = bits & 128 ? "v1" : "v2", .folder = folders[f],
-                        .place = (enum cs_place)place, .asked = asks[ask]};
+                    struct cs_sight s = {.gone = bits & 1,
+                                         .too_old = bits & 2,
+                                         .told = bits & 4,
+                                         .told_by_folder = bits & 8,
+                                         .removed = bits & 16,
+                                         .is_slice = bits & 32,
+                                         .unsettled = bits & 64,
+                                         .change_key = bits & 128 ? "v1" : "v2",
+                                         .folder = folders[f],
+                                         .place = (enum cs_place)place,
+                                         .asked = asks[ask]};
                     bool mentioned, in, look;
                     struct cs_decision d;
 
@@ -121,7 +178,8 @@ static void test_rules_over_all_combinations(void **state)
                     cs_look_decide(&s, &d);
                     n++;
                     /* a deletion needs two 404s in a row, and nothing else makes one */
-                    assert_int_equal(d.act == CS_ACT_DELETED, s.gone && look && s.asked->seen == CS_SEEN_GONE);
+                    assert_int_equal(d.act == CS_ACT_DELETED,
+                                     s.gone && look && s.asked->seen == CS_SEEN_GONE);
                     /* only what is in scope now is published, and never by a second look */
                     if (d.act == CS_ACT_UPSERT || d.act == CS_ACT_MOVED)
                         assert_true(in && !s.too_old && !look && (s.told || s.asked != NULL));
@@ -131,7 +189,8 @@ static void test_rules_over_all_combinations(void **state)
                         assert_true(s.removed && strcmp(s.folder, s.removed_from) != 0);
                     /* what left the scope was mentioned as gone from a folder, or asked for */
                     if (d.act == CS_ACT_LEFT_SCOPE)
-                        assert_true(!s.gone && s.place == CS_PLACE_OUT && (s.removed || s.asked != NULL));
+                        assert_true(!s.gone && s.place == CS_PLACE_OUT &&
+                                    (s.removed || s.asked != NULL));
                     /* every removal is looked at again, unless the item was told where it is, or is too old */
                     if (s.removed && (s.gone || !s.too_old) && !(in && s.told))
                         assert_true(d.look_again);
@@ -141,17 +200,18 @@ static void test_rules_over_all_combinations(void **state)
                     /* the same answer twice ends it */
                     if (look && s.gone && s.asked->seen == CS_SEEN_GONE)
                         assert_false(d.look_again);
-                    if (look && !s.gone && s.place == CS_PLACE_OUT && s.asked->seen == CS_SEEN_EXCLUDED)
+                    if (look && !s.gone && s.place == CS_PLACE_OUT &&
+                        s.asked->seen == CS_SEEN_EXCLUDED)
                         assert_true(!d.look_again && d.act == CS_ACT_NOTHING);
                     /* nobody said anything: nothing follows */
                     if (!mentioned)
                         assert_true(d.act == CS_ACT_NOTHING && !d.look_again);
                     /* what is remembered is what was seen */
                     if (d.look_again)
-                        assert_int_equal(d.seen, s.gone                          ? CS_SEEN_GONE
-                                                 : s.place == CS_PLACE_IN      ? CS_SEEN_AT
-                                                 : s.place == CS_PLACE_OUT     ? CS_SEEN_EXCLUDED
-                                                                               : CS_SEEN_UNKNOWN);
+                        assert_int_equal(d.seen, s.gone                    ? CS_SEEN_GONE
+                                                 : s.place == CS_PLACE_IN  ? CS_SEEN_AT
+                                                 : s.place == CS_PLACE_OUT ? CS_SEEN_EXCLUDED
+                                                                           : CS_SEEN_UNKNOWN);
                 }
     assert_true(n > 1000);
 }
@@ -163,7 +223,8 @@ static void test_the_map_knows_in_out_and_unknown(void **state)
     char ids[3][8] = {"zz", "aa", "mm"}, path[] = "Inbox";
     struct cs_folder folders[3] = {{.id = ids[0]}, {.id = ids[1], .path = path}, {.id = ids[2]}};
     uint64_t out[2] = {cs_id_hash("trash"), cs_id_hash("junk")};
-    struct cs_job job = {.folders = folders, .n_folders = 3, .folders_out = out, .n_folders_out = 2};
+    struct cs_job job = {
+        .folders = folders, .n_folders = 3, .folders_out = out, .n_folders_out = 2};
     struct cs_map *m;
 
     (void)state;

@@ -31,7 +31,8 @@
 
 struct settings {
     struct cs_common_conf common;
-    int64_t job_ms, pages, items, bytes, delta_page, slice_page, short_wait_ms, tries, request_timeout_ms, record_max_bytes;
+    int64_t job_ms, pages, items, bytes, delta_page, slice_page, short_wait_ms, tries,
+        request_timeout_ms, record_max_bytes;
 };
 
 #define AT(field) offsetof(struct settings, field)
@@ -40,13 +41,17 @@ static const struct cs_setting own[] = {
     {"limits.pages", CS_CONF_INT, AT(pages), "20", 1, 10000, 0, "Of one part.", NULL},
     {"limits.items", CS_CONF_INT, AT(items), "1000", 1, 100000, 0, "Items of one job.", NULL},
     {"limits.bytes", CS_CONF_BYTES, AT(bytes), "33554432", 1, 1073741824, 0, "Answers kept.", NULL},
-    {"limits.delta_page", CS_CONF_INT, AT(delta_page), "100", 1, 1000, 0, "Envelopes of a page.", NULL},
-    {"limits.slice_page", CS_CONF_INT, AT(slice_page), "50", 1, 1000, 0, "Messages of a page.", NULL},
-    {"limits.short_wait_ms", CS_CONF_MS, AT(short_wait_ms), "5000", 0, 600000, 0, "Waited out.", NULL},
+    {"limits.delta_page", CS_CONF_INT, AT(delta_page), "100", 1, 1000, 0, "Envelopes of a page.",
+     NULL},
+    {"limits.slice_page", CS_CONF_INT, AT(slice_page), "50", 1, 1000, 0, "Messages of a page.",
+     NULL},
+    {"limits.short_wait_ms", CS_CONF_MS, AT(short_wait_ms), "5000", 0, 600000, 0, "Waited out.",
+     NULL},
     {"limits.tries", CS_CONF_INT, AT(tries), "3", 1, 100, 0, "Of one request.", NULL},
-    {"limits.request_timeout_ms", CS_CONF_MS, AT(request_timeout_ms), "20000", 1, 600000, 0, "One request.", NULL},
-    {"limits.record_max_bytes", CS_CONF_BYTES, AT(record_max_bytes), "1900000", CS_RECORD_MIN_BYTES, 1900000, 0,
-     "Of a record.", NULL},
+    {"limits.request_timeout_ms", CS_CONF_MS, AT(request_timeout_ms), "20000", 1, 600000, 0,
+     "One request.", NULL},
+    {"limits.record_max_bytes", CS_CONF_BYTES, AT(record_max_bytes), "1900000", CS_RECORD_MIN_BYTES,
+     1900000, 0, "Of a record.", NULL},
     {0},
 };
 
@@ -68,7 +73,8 @@ struct program {
 static void print_line(struct program *p, struct cs_buf *line)
 {
     cs_buf_addc(line, '\n');
-    if (cs_buf_failed(line) != 0 || fwrite(line->data, 1, line->len, stdout) != line->len || fflush(stdout) != 0)
+    if (cs_buf_failed(line) != 0 || fwrite(line->data, 1, line->len, stdout) != line->len ||
+        fflush(stdout) != 0)
         p->failed = -EIO;
 }
 
@@ -178,7 +184,8 @@ static void read_input(struct program *p)
 
 static int set_up(struct program *p, const char *file)
 {
-    struct cs_setting *table = cs_conf_join(own, cs_common_settings, offsetof(struct settings, common));
+    struct cs_setting *table =
+        cs_conf_join(own, cs_common_settings, offsetof(struct settings, common));
     struct settings *s = &p->settings;
     struct cs_conf_error err = {0};
     struct cs_http_params http = {0};
@@ -203,8 +210,8 @@ static int set_up(struct program *p, const char *file)
     http.metrics = p->metrics;
     r = cs_http_new(&http, &p->http);
     if (r == 0)
-        r = cs_tokens_new(p->http, s->common.graph_login_url, s->common.graph_base_url, 60000, p->log,
-                          p->metrics, &p->tokens);
+        r = cs_tokens_new(p->http, s->common.graph_login_url, s->common.graph_base_url, 60000,
+                          p->log, p->metrics, &p->tokens);
     if (r < 0)
         return r;
     jobs.http = p->http;
@@ -230,7 +237,8 @@ static int set_up(struct program *p, const char *file)
 
 static void tear_down(struct program *p)
 {
-    struct cs_setting *table = cs_conf_join(own, cs_common_settings, offsetof(struct settings, common));
+    struct cs_setting *table =
+        cs_conf_join(own, cs_common_settings, offsetof(struct settings, common));
 
     cs_jobs_free(p->jobs);
     cs_tokens_free(p->tokens);
