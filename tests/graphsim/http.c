@@ -14,6 +14,7 @@
 
 #include "conf.h"
 #include "control.h"
+#include "limits.h"
 #include "service.h"
 
 #define BODY_MAX    (8U << 20)
@@ -237,6 +238,7 @@ static enum MHD_Result graph_request(struct sim_http *h, struct MHD_Connection *
     else
         snprintf(origin, sizeof(origin), "%s://127.0.0.1:%u", h->scheme, h->port);
     call.sim = h->sim;
+    call.arrived_ms = sim_limit_now_ms();
     call.fd = fd_of(connection);
     call.method = method;
     call.url = a->url;

@@ -12,7 +12,7 @@
 #define SLOTS   64
 #define BUCKETS 60
 /* A request that was under way when its neighbour was told to wait is not an early one. */
-#define EARLY_GRACE_MS 150
+#define EARLY_GRACE_MS 250
 
 struct holder {
     uint64_t serial; /* 0: free */
@@ -42,6 +42,11 @@ static int64_t mono_ms(void)
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int64_t sim_limit_now_ms(void)
+{
+    return mono_ms();
 }
 
 void sim_limits_init(struct sim *sim)
@@ -128,7 +133,7 @@ static void refuse(struct sim_limit *l, struct sim_answer *ans, const char *mess
     }
 }
 
-bool sim_limit_enter(struct sim_mailbox *mb, int fd, enum sim_endpoint endpoint,
+bool sim_limit_enter(struct sim_mailbox *mb, int fd, int64_t arrived_ms, enum sim_endpoint endpoint,
                      struct sim_answer *ans, struct sim_slot *slot)
 {
     const struct sim_conf *conf = mb->sim->conf;
@@ -141,7 +146,7 @@ bool sim_limit_enter(struct sim_mailbox *mb, int fd, enum sim_endpoint endpoint,
     pthread_mutex_lock(&lock);
     l->requests++;
     l->by_endpoint[endpoint]++;
-    if (now < l->hold_until_ms && now > l->hold_from_ms + EARLY_GRACE_MS)
+    if (arrived_ms < l->hold_until_ms && arrived_ms > l->hold_from_ms + EARLY_GRACE_MS)
         l->early++;
     advance(l, now / width);
     l->bucket[l->bucket_no % BUCKETS]++; /* refused requests count as well */

@@ -28,8 +28,13 @@ struct sim_slot {
 
 void sim_limits_init(struct sim *sim);
 void sim_limits_clear(struct sim *sim);
-/** Takes a slot. fd: the client's connection. On false the answer is a 429. */
-bool sim_limit_enter(struct sim_mailbox *mb, int fd, enum sim_endpoint endpoint,
+/** Monotonic milliseconds, for arrived_ms. */
+int64_t sim_limit_now_ms(void);
+/**
+ * Takes a slot. fd: the client's connection; arrived_ms: when its request was there (a batch's, for a member), since
+ * nobody can heed a Retry-After that was said after he had asked. On false the answer is a 429.
+ */
+bool sim_limit_enter(struct sim_mailbox *mb, int fd, int64_t arrived_ms, enum sim_endpoint endpoint,
                      struct sim_answer *ans, struct sim_slot *slot);
 void sim_limit_leave(struct sim_slot *slot);
 /** Says that a client was asked to wait this long. status: counted when 429. */

@@ -22,6 +22,7 @@ struct sim_call {
     const char *client_request_id; /* or NULL */
     const char *body;
     size_t body_len;
+    int64_t arrived_ms; /* sim_limit_now_ms() when it was there */
 };
 
 /* How the answer goes out. */
