@@ -1,5 +1,6 @@
 /* job_folders.c - the folder tree afresh, with counts; well-known folders are resolved by alias, never by name, since names
  * are localised. Nothing is published. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "worker/job_priv.h"
 
 #define FOLDER_PAGE 100
+#define PAGES_MAX   500 /* of a walk; more is a loop of links */
 
 static const char *const aliases[] = {
     /* mailFolder: well-known names */
@@ -40,54 +42,80 @@ static int64_t count_of(struct cs_js item, const char *name)
     return cs_js_i64(cs_js_get(item, name), &v) == 0 && v > 0 ? v : 0;
 }
 
+static void clear_found(struct cs_folder_found *found)
+{
+    free(found->id);
+    free(found->parent_id);
+    free(found->name);
+    free(found->well_known);
+}
+
+/* An entry without a usable id is no folder, but a lack of memory is no reason to lose one: a folder that the tree does
+ * not have is taken for gone. */
+static int read_folder(struct cs_js item, struct cs_folder_found *ret)
+{
+    struct cs_js id = cs_js_get(item, "id"), parent = cs_js_get(item, "parentFolderId");
+    char type[64] = "", text[CS_ID_MAX + 1];
+
+    memset(ret, 0, sizeof(*ret));
+    if (cs_js_str_into(id, text, sizeof(text)) <= 0)
+        return -EINVAL;
+    ret->id = strdup(text);
+    if (cs_js_str_into(parent, text, sizeof(text)) > 0)
+        ret->parent_id = strdup(text);
+    else
+        parent = (struct cs_js){0};
+    ret->name = cs_js_strdup(cs_js_get(item, "displayName"), CS_PATH_MAX);
+    if (ret->name == NULL)
+        ret->name = strdup("");
+    (void)cs_js_str_into(cs_js_get(item, "@odata.type"), type, sizeof(type));
+    ret->search_folder = strcmp(type, "#microsoft.graph.mailSearchFolder") == 0;
+    (void)cs_js_bool(cs_js_get(item, "isHidden"), &ret->hidden);
+    ret->total = count_of(item, "totalItemCount");
+    ret->unread = count_of(item, "unreadItemCount");
+    if (ret->id == NULL || ret->name == NULL || (parent.p != NULL && ret->parent_id == NULL)) {
+        clear_found(ret);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+/* The same folder again in a walk: the last word counts. */
 static void add_folder(struct cs_job_run *run, struct cs_js item)
 {
     struct cs_feedback *f = cs_run_feedback(run);
-    struct cs_folder_found found = {0}, *folders;
-    char type[64] = "";
-    size_t at;
+    struct cs_folder_found found, *folders;
+    size_t at = 0;
+    int r = read_folder(item, &found);
 
-    if (cs_js_has(cs_js_get(item, "@removed")))
+    if (r == -EINVAL)
         return;
-    found.id = cs_js_strdup(cs_js_get(item, "id"), CS_ID_MAX);
-    if (found.id == NULL)
-        return; /* an entry without a usable id is no folder */
-    found.parent_id = cs_js_strdup(cs_js_get(item, "parentFolderId"), CS_ID_MAX);
-    found.name = cs_js_strdup(cs_js_get(item, "displayName"), CS_PATH_MAX);
-    if (found.name == NULL)
-        found.name = strdup("");
-    (void)cs_js_str_into(cs_js_get(item, "@odata.type"), type, sizeof(type));
-    found.search_folder = strcmp(type, "#microsoft.graph.mailSearchFolder") == 0;
-    (void)cs_js_bool(cs_js_get(item, "isHidden"), &found.hidden);
-    found.total = count_of(item, "totalItemCount");
-    found.unread = count_of(item, "unreadItemCount");
-    for (at = 0; at < f->n_folders;
-         at++) /* the same folder again in a walk: the last word counts */
-        if (strcmp(f->folders[at].id, found.id) == 0)
-            break;
-    folders = f->folders;
-    if (at == f->n_folders) {
-        if (f->n_folders == CS_FEEDBACK_FOLDERS_MAX)
-            goto full;
-        folders = realloc(f->folders, (at + 1) * sizeof(*folders));
-    } else {
-        free(folders[at].id);
-        free(folders[at].parent_id);
-        free(folders[at].name);
-        free(folders[at].well_known);
+    while (r == 0 && at < f->n_folders && strcmp(f->folders[at].id, found.id) != 0)
+        at++;
+    if (r == 0 && cs_js_has(cs_js_get(item, "@removed"))) {
+        clear_found(&found);
+        if (at < f->n_folders) {
+            clear_found(&f->folders[at]);
+            f->folders[at] = f->folders[--f->n_folders];
+        }
+        return;
     }
-    if (folders == NULL || found.name == NULL)
-        goto full;
+    if (r == 0 && at < f->n_folders) {
+        clear_found(&f->folders[at]);
+        f->folders[at] = found;
+        return;
+    }
+    folders = r == 0 && at < CS_FEEDBACK_FOLDERS_MAX
+                  ? realloc(f->folders, (at + 1) * sizeof(*folders))
+                  : NULL;
+    if (folders == NULL) {
+        if (r == 0)
+            clear_found(&found);
+        cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
+        return;
+    }
     f->folders = folders;
-    f->folders[at] = found;
-    if (at == f->n_folders)
-        f->n_folders++;
-    return;
-full:
-    free(found.id);
-    free(found.parent_id);
-    free(found.name);
-    cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
+    f->folders[f->n_folders++] = found;
 }
 
 static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_reply *reply)
@@ -113,8 +141,8 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
     link = reply->page.next_link;
     text = cs_js_strdup(link, CS_CURSOR_MAX);
     cs_buf_init(&path, 0);
-    /* neither link: the walk is cut off. As many pages as folders fit the bound: a loop of links. */
-    if (text == NULL || f->counts.pages > CS_FEEDBACK_FOLDERS_MAX ||
+    /* neither link: the walk is cut off. Too many pages: a loop of links. */
+    if (text == NULL || f->counts.pages > PAGES_MAX ||
         cs_cursor_of_link(text, run->jobs->p.base_url, run->job.mailbox, &path) < 0) {
         cs_run_fail_code(run, CS_RETRY, CS_CODE_BAD_ANSWER);
         cs_buf_clear(&path);

@@ -62,12 +62,10 @@ static bool member_id(const struct cs_read_list *list, size_t member, char out[C
     size_t n = 0;
 
     for (p += 10; *p != '\0' && *p != '?' && *p != '/' && n < CS_ID_MAX; p++) {
-        if (*p == '%') {
-            unsigned v = 0;
+        if (*p == '%') { /* cs_url_escape() wrote it: two digits follow */
+            const char hex[3] = {p[1], p[2], '\0'};
 
-            if (sscanf(p + 1, "%2x", &v) != 1)
-                return false;
-            out[n++] = (char)v;
+            out[n++] = (char)strtoul(hex, NULL, 16);
             p += 2;
         } else {
             out[n++] = *p;
@@ -135,7 +133,8 @@ enum cs_step cs_mail_read_step(struct cs_job_run *run)
                    view.last->env.received_utc_ms != CS_NEVER &&
                    view.last->env.received_utc_ms < run->job.depth_utc_ms;
 
-        if ((view.told && !old && view.last->item.p == NULL) || (view.removed && !view.told))
+        if ((view.told && !old && view.last != NULL && view.last->item.p == NULL) ||
+            (view.removed && !view.told))
             (void)add_read(run, reads, view.first->env.id, select);
     }
     if (run->job.type == CS_JOB_MAIL_ITEMS)
