@@ -12,8 +12,9 @@
 #include "worker/assertion.h"
 #include "worker/graph_url.h"
 
-#define EARLY_MS   (5 * 60 * 1000) /* before the end of a token's life */
-#define AADSTS_MAX 8
+#define EARLY_MS        (5 * 60 * 1000) /* before the end of a token's life */
+#define AADSTS_MAX      8
+#define TROUBLE_WAIT_MS INT64_C(5000)
 
 struct token_entry {
     struct token_entry *next;
@@ -26,6 +27,7 @@ struct token_entry {
     struct cs_http_request *request;
     size_t credential;     /* the one in use */
     size_t tried;          /* in this round */
+    unsigned failures;     /* rounds in a row */
     int64_t retry_mono_ms; /* not asked before; 0: no failure */
     struct cs_verdict why; /* of the failure */
     uint64_t files_stamp;  /* of the credential files when it failed; 0: no failure, or no files */
@@ -136,8 +138,15 @@ static uint64_t stamp_of(const struct cs_tenant *tenant)
 static void give_up(struct token_entry *e, const struct cs_tenant *tenant,
                     const struct cs_verdict *why)
 {
-    int64_t wait_ms = why->retry_after_ms > 0 ? why->retry_after_ms : e->t->fail_wait_ms;
+    int64_t wait_ms = e->t->fail_wait_ms;
 
+    /* a refusal needs a person; trouble passes: 5 s, 10 s, ... */
+    if (why->code == CS_CODE_TOKEN_UNAVAILABLE && e->failures < 5 &&
+        TROUBLE_WAIT_MS << e->failures < wait_ms)
+        wait_ms = TROUBLE_WAIT_MS << e->failures;
+    if (why->retry_after_ms > 0)
+        wait_ms = why->retry_after_ms;
+    e->failures++;
     e->why = *why;
     e->retry_mono_ms = cs_clock_mono_ms() + e->t->ahead_ms + wait_ms;
     e->files_stamp = tenant != NULL ? stamp_of(tenant) : 0;
@@ -216,6 +225,7 @@ static void handle(struct token_entry *e, struct cs_tenant_set *set, const struc
         cs_wipe(answer->body, answer->len);
         if (ok) {
             e->retry_mono_ms = 0;
+            e->failures = 0;
             e->tried = 0;
             cs_metric_add(e->t->fetched, 1);
             cs_log_info(e->t->log, "token.fetched", CS_STR("tenant", e->tenant),
