@@ -216,7 +216,7 @@ static void sight_of(const struct cs_job_run *run, const struct cs_item_view *vi
 /* True if the item is to be published and could be decided. */
 static bool will_publish(const struct cs_job_run *run, const struct cs_item_view *view)
 {
-    struct cs_decision d;
+    struct cs_ruling d;
     struct cs_sight s;
 
     if (view->last == NULL || view->last->item.p == NULL)
@@ -324,7 +324,7 @@ static void settle(struct cs_job_run *run, const struct cs_item_view *view)
 {
     const char *id = view->first->env.id;
     const struct cs_look *asked = asked_of(run, id);
-    struct cs_decision d;
+    struct cs_ruling d;
     struct cs_sight s;
 
     if (view->last == NULL || read_failed(run, id)) {

@@ -100,13 +100,13 @@ static bool same_as_asked(const struct cs_sight *s)
             strcmp(asked->change_key, s->change_key) == 0);
 }
 
-static void look_again(struct cs_decision *ret, enum cs_seen seen)
+static void look_again(struct cs_ruling *ret, enum cs_seen seen)
 {
     ret->look_again = true;
     ret->seen = seen;
 }
 
-static void decide_gone(const struct cs_sight *s, struct cs_decision *ret)
+static void decide_gone(const struct cs_sight *s, struct cs_ruling *ret)
 {
     /* one 404 proves nothing: an item in transit has it for a moment */
     if (s->asked != NULL && s->asked->seen == CS_SEEN_GONE)
@@ -115,7 +115,7 @@ static void decide_gone(const struct cs_sight *s, struct cs_decision *ret)
         look_again(ret, CS_SEEN_GONE);
 }
 
-void cs_look_decide(const struct cs_sight *s, struct cs_decision *ret)
+void cs_look_decide(const struct cs_sight *s, struct cs_ruling *ret)
 {
     const bool look = s->asked != NULL && s->asked->why == CS_WHY_LOOK;
 

@@ -53,12 +53,12 @@ enum cs_act {
     CS_ACT_LEFT_SCOPE,
 };
 
-struct cs_decision {
+struct cs_ruling {
     enum cs_act act;
     bool look_again; /* owed a look, with what was seen now: */
     enum cs_seen seen;
 };
 
-void cs_look_decide(const struct cs_sight *s, struct cs_decision *ret);
+void cs_look_decide(const struct cs_sight *s, struct cs_ruling *ret);
 
 #endif

@@ -126,7 +126,7 @@ static void test_the_table(void **state)
     asked_at_a1.folder = folder_a;
     asked_at_a1.change_key = version_1;
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-        struct cs_decision d;
+        struct cs_ruling d;
 
         cs_look_decide(&table[i].sight, &d);
         if (d.act != table[i].act || d.look_again != (table[i].seen >= 0) ||
@@ -165,7 +165,7 @@ static void test_rules_over_all_combinations(void **state)
                                          .place = (enum cs_place)place,
                                          .asked = asks[ask]};
                     bool mentioned, in, look;
-                    struct cs_decision d;
+                    struct cs_ruling d;
 
                     if (s.told_by_folder && !s.told)
                         continue;

@@ -515,7 +515,7 @@ static void settle(struct run *r, int i)
     const struct cs_look *asked = asked_of(r, i);
     const struct seen *last = NULL;
     struct cs_sight s = {.asked = asked, .is_slice = r->job.type == CS_JOB_MAIL_SLICE};
-    struct cs_decision d;
+    struct cs_ruling d;
     int removed_from = -1;
     char folder[16], from[16], key[16];
 

@@ -97,7 +97,7 @@ class Jobs:
         while end["feedback"]["outcome"] == "retry" and tries > 1:
             tries -= 1
             end = self.run(self.job("folders", user=user))
-        check_equal(end["feedback"]["outcome"], "done", "folders")
+        check_equal(end["feedback"]["outcome"], "done", f"folders: {end['feedback']}")
         found = {f["id"]: dict(f) for f in end["feedback"]["folders"]}
 
         def fill(folder):
