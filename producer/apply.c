@@ -132,7 +132,8 @@ static int apply_mail_part(struct cs_mailbox *m, const struct cs_schedule_conf *
             return 0; /* decided with the whole job */
         hold_folder(f, c, part, now_ms, random);
         if (part->fault.code == CS_CODE_CURSOR_REFUSED) {
-            drop_cursor(f, f->phase == CS_STREAM_ANCHOR ? CS_STREAM_ANCHOR : CS_STREAM_RESYNC_PENDING);
+            drop_cursor(f,
+                        f->phase == CS_STREAM_ANCHOR ? CS_STREAM_ANCHOR : CS_STREAM_RESYNC_PENDING);
         } else if (part->fault.code == CS_CODE_FOLDER_GONE) {
             /* The tree says whether it is gone; where the tree has it again and again, what is asked
              * for its content knows better. */
@@ -192,8 +193,8 @@ static int apply_calendar(struct cs_mailbox *m, const struct cs_schedule_conf *c
         cal->code = CS_CODE_NONE;
         cal->last_poll_ms = now_ms;
         if (part->outcome == CS_DONE) {
-            cal->interval_ms =
-                adapt(first ? 0 : cal->interval_ms, part->changes > 0, c->poll_min_ms, c->poll_max_ms);
+            cal->interval_ms = adapt(first ? 0 : cal->interval_ms, part->changes > 0,
+                                     c->poll_min_ms, c->poll_max_ms);
             cal->rounds++;
             cal->round_start_ms = CS_TIME_NONE;
             cal->phase = CS_STREAM_LIVE;
@@ -235,8 +236,7 @@ static int apply_parts(struct cs_mailbox *m, const struct cs_schedule_conf *c,
         int r = 0;
 
         if (in->type == CS_JOB_MAIL_DELTA && strncmp(part->stream, "mail:", 5) == 0) {
-            struct cs_box_folder *folder =
-                cs_mailbox_find_folder(m, cs_id_hash(part->stream + 5));
+            struct cs_box_folder *folder = cs_mailbox_find_folder(m, cs_id_hash(part->stream + 5));
 
             if (folder != NULL && folder->has_stream && folder->generation == part->generation)
                 r = apply_mail_part(m, c, part, folder, now_ms, cs_mix64(random + p));
@@ -304,9 +304,9 @@ static void succeed(struct cs_mailbox *m, int64_t now_ms, struct cs_effect *effe
     effect->tenant_works = true;
 }
 
-static void fail(struct cs_mailbox *m, const struct cs_schedule_conf *c, const struct cs_feedback *f,
-                 const struct cs_fault *fault, int64_t retry_after_ms, int64_t now_ms,
-                 uint64_t random, struct cs_effect *effect)
+static void fail(struct cs_mailbox *m, const struct cs_schedule_conf *c,
+                 const struct cs_feedback *f, const struct cs_fault *fault, int64_t retry_after_ms,
+                 int64_t now_ms, uint64_t random, struct cs_effect *effect)
 {
     static const struct cs_fault unnamed = {.code = CS_CODE_INTERNAL, .scope = CS_SCOPE_MAILBOX};
     bool calendar = m->inflight->type == CS_JOB_CALENDAR_DELTA;
@@ -386,7 +386,7 @@ static int apply_listing(struct cs_mailbox *m, const struct cs_schedule_conf *c,
     m->last_listing_ms = m->inflight->created_ms;
     m->listing_interval_ms =
         adapt(m->listing_interval_ms, changed, c->folders_interval_ms,
-              max_ms < c->poll_max_ms ? max_ms
+              max_ms < c->poll_max_ms                   ? max_ms
               : c->poll_max_ms > c->folders_interval_ms ? c->poll_max_ms
                                                         : c->folders_interval_ms);
     if (m->phase == CS_BOX_NEW)
@@ -435,9 +435,9 @@ int cs_apply_feedback(struct cs_mailbox *m, const struct cs_schedule_conf *c,
     if (mailbox_waits(f, fault, ok))
         fail(m, c, f, fault, retry_after_ms, now_ms, random, ret);
     /* the preview is a courtesy: whatever came of it, unless the mailbox waits, the first sync goes on */
-    if (in->type == CS_JOB_MAIL_SLICE && in->n_parts == 1 &&
-        in->parts[0].mode == CS_MODE_PREVIEW && (ok || f->outcome == CS_REJECT) &&
-        m->phase == CS_BOX_PREVIEW && m->parked == CS_CODE_NONE) {
+    if (in->type == CS_JOB_MAIL_SLICE && in->n_parts == 1 && in->parts[0].mode == CS_MODE_PREVIEW &&
+        (ok || f->outcome == CS_REJECT) && m->phase == CS_BOX_PREVIEW &&
+        m->parked == CS_CODE_NONE) {
         m->phase = CS_BOX_ANCHOR;
         m->anchored_ms = now_ms;
         m->retry_ms = ok ? m->retry_ms : CS_TIME_NONE;
@@ -472,7 +472,8 @@ void cs_apply_tenant_works(struct cs_mailbox *m)
     m->dirty = true;
 }
 
-void cs_apply_tenant_probe(struct cs_mailbox *m, enum cs_code code, int64_t now_ms, int64_t retry_ms)
+void cs_apply_tenant_probe(struct cs_mailbox *m, enum cs_code code, int64_t now_ms,
+                           int64_t retry_ms)
 {
     if (m->parked == CS_CODE_NONE)
         m->parked_ms = now_ms;

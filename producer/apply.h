@@ -11,7 +11,7 @@ struct cs_effect {
     bool tenant_refused; /* every mailbox of the tenant waits; code says why */
     bool tenant_works;   /* the tenant's credentials were accepted */
     enum cs_code code;
-    bool overflow;       /* a bound was reached: a resync is owed instead */
+    bool overflow; /* a bound was reached: a resync is owed instead */
 };
 
 /**
@@ -33,7 +33,8 @@ void cs_apply_lost(struct cs_mailbox *m, int64_t now_ms);
 /** The tenant works again: its mailboxes that were parked for its sake go on. */
 void cs_apply_tenant_works(struct cs_mailbox *m);
 /** Parks a mailbox for its tenant's sake, as the one that probes. */
-void cs_apply_tenant_probe(struct cs_mailbox *m, enum cs_code code, int64_t now_ms, int64_t retry_ms);
+void cs_apply_tenant_probe(struct cs_mailbox *m, enum cs_code code, int64_t now_ms,
+                           int64_t retry_ms);
 /** Is this the code of a tenant as a whole that only a person can mend? */
 bool cs_apply_is_tenant_code(enum cs_code code);
 /** What restored clocks cannot be trusted with is forgotten: rounds begun and listings made before do

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "producer/mailbox.h"
+#include "producer/strmap.h"
 
 #define DAY_MS INT64_C(86400000)
 
@@ -74,14 +75,6 @@ size_t cs_calendar_count_owed(const struct cs_box_calendar *cal)
     return n;
 }
 
-static struct cs_box_row *find_item(struct cs_box_calendar *cal, const char *item_id)
-{
-    for (size_t i = 0; i < cal->n_rows; i++)
-        if (strcmp(cal->rows[i].row.item_id, item_id) == 0)
-            return &cal->rows[i];
-    return NULL;
-}
-
 int cs_calendar_add_row(struct cs_box_calendar *cal, const struct cs_cal_row *row,
                         enum cs_row_state state)
 {
@@ -104,31 +97,65 @@ int cs_calendar_add_row(struct cs_box_calendar *cal, const struct cs_cal_row *ro
     return 0;
 }
 
-static bool listed(char *const *list, size_t n, const char *s)
+/* What a feedback names, looked up by name: calendars may have thousands of rows. */
+struct named {
+    struct cs_strmap rows; /* item_id of the table -> its place + 1 */
+    struct cs_strmap told, settled, removed, whole;
+};
+
+static void named_clear(struct named *x)
 {
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(list[i], s) == 0)
-            return true;
-    return false;
+    cs_strmap_clear(&x->rows);
+    cs_strmap_clear(&x->told);
+    cs_strmap_clear(&x->settled);
+    cs_strmap_clear(&x->removed);
+    cs_strmap_clear(&x->whole);
 }
 
-static bool told(const struct cs_feedback *f, const char *item_id)
+static int name(struct cs_strmap *map, const char *s, size_t place)
 {
-    for (size_t i = 0; i < f->n_rows; i++)
-        if (strcmp(f->rows[i].item_id, item_id) == 0)
-            return true;
-    return false;
+    void *old;
+
+    return cs_strmap_put(map, s, strlen(s), (void *)(uintptr_t)(place + 1), &old);
 }
 
-static void drop_settled(struct cs_box_calendar *cal, const struct cs_feedback *f)
+static int name_all(struct cs_strmap *map, char *const *list, size_t n)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = name(map, list[i], i);
+    return r;
+}
+
+static int name_feedback(struct named *x, const struct cs_feedback *f)
+{
+    int r = name_all(&x->settled, f->settled, f->n_settled);
+
+    if (r == 0)
+        r = name_all(&x->removed, f->removed, f->n_removed);
+    if (r == 0)
+        r = name_all(&x->whole, f->series_whole, f->n_series_whole);
+    for (size_t i = 0; i < f->n_rows && r == 0; i++)
+        r = name(&x->told, f->rows[i].item_id, i);
+    return r;
+}
+
+static bool has(const struct cs_strmap *map, const char *s)
+{
+    return s != NULL && cs_strmap_get(map, s, strlen(s)) != NULL;
+}
+
+static void drop_settled(struct cs_box_calendar *cal, const struct named *x)
 {
     size_t kept = 0;
 
-    if (f->n_settled == 0)
+    if (x->settled.n == 0)
         return;
     for (size_t i = 0; i < cal->n_rows; i++) {
-        if (listed(f->settled, f->n_settled, cal->rows[i].row.item_id) &&
-            !told(f, cal->rows[i].row.item_id)) {
+        const char *id = cal->rows[i].row.item_id;
+
+        if (has(&x->settled, id) && !has(&x->told, id)) {
             cs_cal_row_clear(&cal->rows[i].row);
             cal->table_dirty = true;
         } else {
@@ -138,22 +165,30 @@ static void drop_settled(struct cs_box_calendar *cal, const struct cs_feedback *
     cal->n_rows = kept;
 }
 
-static int take_rows(struct cs_box_calendar *cal, const struct cs_feedback *f)
+static int take_rows(struct cs_box_calendar *cal, const struct cs_feedback *f, struct named *x)
 {
+    for (size_t i = 0; i < cal->n_rows; i++)
+        if (name(&x->rows, cal->rows[i].row.item_id, i) < 0)
+            return -ENOMEM;
     for (size_t i = 0; i < f->n_rows; i++) {
-        struct cs_box_row *old = find_item(cal, f->rows[i].item_id);
+        const char *id = f->rows[i].item_id;
+        size_t place = (size_t)(uintptr_t)cs_strmap_get(&x->rows, id, strlen(id));
+        struct cs_box_row *old;
         struct cs_cal_row copy;
         int r;
 
         cal->table_dirty = true;
-        if (old == NULL) {
+        if (place == 0) {
             r = cs_calendar_add_row(cal, &f->rows[i], CS_ROW_OUT);
+            if (r == 0)
+                r = name(&x->rows, id, cal->n_rows - 1);
             if (r < 0)
                 return r;
             continue;
         }
         if (cs_cal_row_copy(&f->rows[i], &copy) < 0)
             return -ENOMEM;
+        old = &cal->rows[place - 1];
         cs_cal_row_clear(&old->row);
         old->row = copy;
         old->state = CS_ROW_OUT;
@@ -164,8 +199,11 @@ static int take_rows(struct cs_box_calendar *cal, const struct cs_feedback *f)
 int cs_calendar_apply(struct cs_box_calendar *cal, const struct cs_feedback *f, size_t carried,
                       bool walk_done)
 {
-    int r;
+    struct named x = {0};
+    int r = name_feedback(&x, f);
 
+    if (r < 0)
+        goto out;
     /* first the answers to what the job carried: they are older than what its walk told after */
     for (size_t i = 0; i < cal->n_rows && carried > 0; i++)
         if (cal->rows[i].state == CS_ROW_OWED) {
@@ -173,22 +211,23 @@ int cs_calendar_apply(struct cs_box_calendar *cal, const struct cs_feedback *f, 
             cal->table_dirty = true;
             carried--;
         }
-    drop_settled(cal, f);
-    r = take_rows(cal, f);
+    drop_settled(cal, &x);
+    r = take_rows(cal, f, &x);
     if (r < 0)
-        return r;
+        goto out;
     for (size_t i = 0; i < cal->n_rows; i++) {
         struct cs_box_row *row = &cal->rows[i];
-        bool series_went = row->row.series != NULL && listed(f->removed, f->n_removed, row->row.series);
-        bool vanished = row->row.series != NULL &&
-                        listed(f->series_whole, f->n_series_whole, row->row.series) &&
-                        row->state != CS_ROW_OWED && !told(f, row->row.item_id);
+        bool series_went = has(&x.removed, row->row.series);
+        bool vanished = has(&x.whole, row->row.series) && row->state != CS_ROW_OWED &&
+                        !has(&x.told, row->row.item_id);
 
-        if (!vanished && !series_went && !listed(f->removed, f->n_removed, row->row.id) &&
+        if (!vanished && !series_went && !has(&x.removed, row->row.id) &&
             !(walk_done && row->state == CS_ROW_UNCONFIRMED))
             continue;
         row->state = CS_ROW_OWED;
         cal->table_dirty = true;
     }
-    return 0;
+out:
+    named_clear(&x);
+    return r;
 }

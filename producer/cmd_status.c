@@ -19,13 +19,16 @@
 
 static int help(FILE *to, int code)
 {
-    fputs("usage: crmsync-producer status [-c FILE] [--json] [MAILBOX...]\n\n"
-          "How every mailbox is doing, as its producer wrote it last: state, since when, last success, next\n"
-          "run, and what to do where something is wrong. MAILBOX is a mailbox or tenant/mailbox.\n\n"
-          "  --json  one JSON object a line, as on the topic status.v1\n\n"
-          "Exit 0; 1: a mailbox that was asked for has no status; 69: no broker answers; 78: configuration, or\n"
-          "the topic is not there.\n",
-          to);
+    fputs(
+        "usage: crmsync-producer status [-c FILE] [--json] [MAILBOX...]\n\n"
+        "How every mailbox is doing, as its producer wrote it last: state, since when, last "
+        "success, next\n"
+        "run, and what to do where something is wrong. MAILBOX is a mailbox or tenant/mailbox.\n\n"
+        "  --json  one JSON object a line, as on the topic status.v1\n\n"
+        "Exit 0; 1: a mailbox that was asked for has no status; 69: no broker answers; 78: "
+        "configuration, or\n"
+        "the topic is not there.\n",
+        to);
     return code;
 }
 
@@ -100,7 +103,8 @@ static bool is_wanted(const char *key, char **names, int n)
     const char *slash = strchr(key, '/');
 
     for (int i = 0; i < n; i++)
-        if (strcasecmp(names[i], key) == 0 || (slash != NULL && strcasecmp(names[i], slash + 1) == 0))
+        if (strcasecmp(names[i], key) == 0 ||
+            (slash != NULL && strcasecmp(names[i], slash + 1) == 0))
             return true;
     return n == 0;
 }
@@ -154,8 +158,7 @@ static void print_row(const struct row *row, int width, int64_t now_ms, bool col
     v = cs_json_root(doc);
     state = text_of(v, "state");
     snprintf(shown, sizeof(shown), "%s", state);
-    if (strcmp(state, "backfill") == 0 &&
-        cs_json_i64(v, "backfill_percent", 0, 100, &percent) == 0)
+    if (strcmp(state, "backfill") == 0 && cs_json_i64(v, "backfill_percent", 0, 100, &percent) == 0)
         snprintf(shown, sizeof(shown), "backfill %d %%", (int)percent);
     relative(v, "since", now_ms, since);
     relative(v, "last_success", now_ms, success);
@@ -237,8 +240,9 @@ int cs_cmd_status(int argc, char **argv)
         return EX_CONFIG;
     }
     r = read_all(&conf, &map);
-    code = r == -EINVAL ? EX_CONFIG : r < 0 ? EX_UNAVAILABLE
-                                            : print_all(&map, argv + optind, argc - optind, json);
+    code = r == -EINVAL ? EX_CONFIG
+           : r < 0      ? EX_UNAVAILABLE
+                        : print_all(&map, argv + optind, argc - optind, json);
     while ((value = cs_strmap_next(&map, &slot, NULL)) != NULL)
         free(value);
     cs_strmap_clear(&map);

@@ -16,15 +16,20 @@
 
 static int help(FILE *to, int code)
 {
-    fputs("usage: crmsync-producer topics [-c FILE] [--apply] [--partitions N] [--replication N]\n\n"
-          "Says which topics there are, every setting that differs from what it should be, and the ACLs\n"
-          "that each program needs. Changes nothing without --apply, which creates the topics that are\n"
-          "missing; settings of existing topics are never changed.\n\n"
-          "  --partitions N   of topics created (24); all topics must have as many, for good: it is the\n"
-          "                   ceiling on workers, and a mailbox's partition follows from it\n"
-          "  --replication N  of topics created (3, or the number of brokers if that is less)\n\n"
-          "Exit 0: all is as it should be; 1: something is missing or differs; 69: no broker answers.\n",
-          to);
+    fputs(
+        "usage: crmsync-producer topics [-c FILE] [--apply] [--partitions N] [--replication N]\n\n"
+        "Says which topics there are, every setting that differs from what it should be, and the "
+        "ACLs\n"
+        "that each program needs. Changes nothing without --apply, which creates the topics that "
+        "are\n"
+        "missing; settings of existing topics are never changed.\n\n"
+        "  --partitions N   of topics created (24); all topics must have as many, for good: it is "
+        "the\n"
+        "                   ceiling on workers, and a mailbox's partition follows from it\n"
+        "  --replication N  of topics created (3, or the number of brokers if that is less)\n\n"
+        "Exit 0: all is as it should be; 1: something is missing or differs; 69: no broker "
+        "answers.\n",
+        to);
     return code;
 }
 
@@ -38,8 +43,8 @@ static void on_diff(void *user, enum cs_topic topic, const char *setting, const 
 {
     struct diffs *d = user;
 
-    printf("  differs  %s%s: %s is %s, should be %s\n", d->prefix, cs_topic_name(topic), setting, have,
-           want);
+    printf("  differs  %s%s: %s is %s, should be %s\n", d->prefix, cs_topic_name(topic), setting,
+           have, want);
     d->n++;
 }
 
@@ -56,22 +61,27 @@ static int parse_number(const char *text, long max, long *ret)
 
 static void print_acls(const char *prefix)
 {
-    printf("\nACLs (prefix %s):\n"
-           "  crmsync-producer  Read, Describe          topics %sfeedback.v1 %scommands.v1 %soutbox.v1 %sstate.v1\n"
-           "                    Write, Describe         topics %sjobs.v1 %sstate.v1 %sstatus.v1 %sdlq.v1\n"
-           "                    Describe                topics %srecords.v1 %sindex.v1 %scontacts.v1\n"
-           "                    Read                    group %s%s\n"
-           "                    Write, Describe         transactional ids, prefixed %s%s\n",
-           prefix, prefix, prefix, prefix, prefix, prefix, prefix, prefix, prefix, prefix, prefix, prefix,
-           prefix, CS_GROUP_PRODUCER, prefix, CS_GROUP_PRODUCER);
+    printf(
+        "\nACLs (prefix %s):\n"
+        "  crmsync-producer  Read, Describe          topics %sfeedback.v1 %scommands.v1 "
+        "%soutbox.v1 %sstate.v1\n"
+        "                    Write, Describe         topics %sjobs.v1 %sstate.v1 %sstatus.v1 "
+        "%sdlq.v1\n"
+        "                    Describe                topics %srecords.v1 %sindex.v1 %scontacts.v1\n"
+        "                    Read                    group %s%s\n"
+        "                    Write, Describe         transactional ids, prefixed %s%s\n",
+        prefix, prefix, prefix, prefix, prefix, prefix, prefix, prefix, prefix, prefix, prefix,
+        prefix, prefix, CS_GROUP_PRODUCER, prefix, CS_GROUP_PRODUCER);
     printf("  crmsync-worker    Read, Describe          topics %sjobs.v1 %sindex.v1 %scontacts.v1\n"
-           "                    Write, Describe         topics %srecords.v1 %sindex.v1 %sfeedback.v1 %sdlq.v1\n"
+           "                    Write, Describe         topics %srecords.v1 %sindex.v1 "
+           "%sfeedback.v1 %sdlq.v1\n"
            "                    Read                    group %s%s\n"
            "                    Write, Describe         transactional ids, prefixed %s%s\n",
            prefix, prefix, prefix, prefix, prefix, prefix, prefix, prefix, CS_GROUP_WORKER, prefix,
            CS_GROUP_WORKER);
     printf("  the CRM           Read, Describe          topics %srecords.v1 %sstatus.v1\n"
-           "                    Write, Describe         topics %soutbox.v1 (the right to send as anyone)\n"
+           "                    Write, Describe         topics %soutbox.v1 (the right to send as "
+           "anyone)\n"
            "                                            %scommands.v1 %scontacts.v1\n"
            "  topics --apply    Create, DescribeConfigs topics, prefixed %s\n",
            prefix, prefix, prefix, prefix, prefix, prefix);
@@ -90,7 +100,8 @@ static size_t create_missing(struct cs_kafka_admin *admin, const char *prefix, i
         if (counts[i] > 0)
             continue;
         err.text[0] = '\0';
-        r = cs_kafka_admin_create(admin, (enum cs_topic)i, partitions, replication, TIMEOUT_MS, &err);
+        r = cs_kafka_admin_create(admin, (enum cs_topic)i, partitions, replication, TIMEOUT_MS,
+                                  &err);
         if (r == 0 || r == -EEXIST) {
             printf("  created  %s%s: %d partitions, replication %d\n", prefix,
                    cs_topic_name((enum cs_topic)i), partitions, replication);
@@ -152,16 +163,19 @@ static int examine(struct cs_kafka_admin *admin, const char *prefix, bool apply,
     }
     common = common_count(counts);
     if (common > 0 && partitions > 0 && common != partitions) {
-        fprintf(stderr, "the topics that are there have %d partitions; another count needs another prefix\n",
-                common);
+        fprintf(
+            stderr,
+            "the topics that are there have %d partitions; another count needs another prefix\n",
+            common);
         return EX_USAGE;
     }
     if (replication == 0)
         replication = brokers < 3 ? (brokers > 0 ? brokers : 1) : 3;
     if (apply && common >= 0) {
-        wrong += create_missing(admin, prefix, counts, common > 0       ? common
-                                                       : partitions > 0 ? (int32_t)partitions
-                                                                        : 24,
+        wrong += create_missing(admin, prefix, counts,
+                                common > 0       ? common
+                                : partitions > 0 ? (int32_t)partitions
+                                                 : 24,
                                 (int16_t)replication);
         if (wrong == 0)
             wait_until_told(admin);
@@ -188,10 +202,12 @@ static int examine(struct cs_kafka_admin *admin, const char *prefix, bool apply,
 
 int cs_cmd_topics(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},      {"apply", no_argument, NULL, 'a'},
-        {"partitions", required_argument, NULL, 'p'},  {"replication", required_argument, NULL, 'r'},
-        {"help", no_argument, NULL, 'h'},              {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"apply", no_argument, NULL, 'a'},
+                                            {"partitions", required_argument, NULL, 'p'},
+                                            {"replication", required_argument, NULL, 'r'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     const char *path = CS_DEFAULT_CONFIG;
     long partitions = 0, replication = 0;
     struct cs_kafka_admin *admin = NULL;

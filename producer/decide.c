@@ -251,8 +251,13 @@ static struct candidate backfill_work(const struct cs_mailbox *m, const struct c
 static void say(struct cs_due *ret, enum cs_job_type type, enum cs_mode mode, enum cs_lane lane,
                 int64_t due_ms)
 {
-    *ret = (struct cs_due){.now = true, .type = type, .mode = mode, .lane = lane,
-                           .due_ms = due_ms, .since_ms = due_ms, .wake_ms = CS_NEVER};
+    *ret = (struct cs_due){.now = true,
+                           .type = type,
+                           .mode = mode,
+                           .lane = lane,
+                           .due_ms = due_ms,
+                           .since_ms = due_ms,
+                           .wake_ms = CS_NEVER};
 }
 
 void cs_decide(struct cs_mailbox *m, const struct cs_schedule_conf *c, int64_t now_ms,
@@ -351,8 +356,8 @@ static void issue_delta(struct cs_mailbox *m, const struct cs_schedule_conf *c,
     enum cs_stream_phase phase = mode == CS_MODE_ANCHOR  ? CS_STREAM_ANCHOR
                                  : mode == CS_MODE_FIRST ? CS_STREAM_FIRST
                                                          : CS_STREAM_LIVE;
-    size_t max = (size_t)c->delta_folders < CS_JOB_PARTS_MAX ? (size_t)c->delta_folders
-                                                             : CS_JOB_PARTS_MAX;
+    size_t max =
+        (size_t)c->delta_folders < CS_JOB_PARTS_MAX ? (size_t)c->delta_folders : CS_JOB_PARTS_MAX;
     struct pick picks[CS_JOB_PARTS_MAX];
 
     in->n_parts = pick_folders(m, c, phase, now_ms, picks, max);
@@ -376,8 +381,8 @@ static void issue_slices(struct cs_mailbox *m, const struct cs_schedule_conf *c,
         in->reason = "preview";
         return;
     }
-    for (size_t i = 0; i < m->n_slices && in->n_parts < (size_t)c->slice_parts &&
-                       in->n_parts < CS_JOB_PARTS_MAX;
+    for (size_t i = 0;
+         i < m->n_slices && in->n_parts < (size_t)c->slice_parts && in->n_parts < CS_JOB_PARTS_MAX;
          i++)
         if (!m->slices[i].done) /* they stand newest first */
             in->parts[in->n_parts++] = (struct cs_box_part){0, m->slices[i].id, 1, CS_MODE_SLICE};
@@ -407,8 +412,8 @@ static void issue_calendar(struct cs_mailbox *m, struct cs_box_inflight *in, enu
 
     in->n_parts = 1;
     in->parts[0] = (struct cs_box_part){0, -1, m->cal.generation, mode};
-    in->rows = mode == CS_MODE_LIVE && owed > 0 ? (owed < CS_JOB_ITEMS_MAX ? owed : CS_JOB_ITEMS_MAX)
-                                                : 0;
+    in->rows =
+        mode == CS_MODE_LIVE && owed > 0 ? (owed < CS_JOB_ITEMS_MAX ? owed : CS_JOB_ITEMS_MAX) : 0;
     if (m->cal.round_start_ms == CS_TIME_NONE)
         m->cal.round_start_ms = now_ms;
     in->reason = mode == CS_MODE_FIRST ? "calendar_window" : in->rows > 0 ? "second_look" : "poll";

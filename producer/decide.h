@@ -13,13 +13,13 @@
 #include "producer/settings.h"
 
 struct cs_due {
-    bool now;               /* a job is due; else nothing before wake_ms */
+    bool now; /* a job is due; else nothing before wake_ms */
     enum cs_job_type type;
-    enum cs_mode mode;      /* mail.slice: SLICE or PREVIEW; mail.delta: ANCHOR, FIRST or LIVE */
+    enum cs_mode mode; /* mail.slice: SLICE or PREVIEW; mail.delta: ANCHOR, FIRST or LIVE */
     enum cs_lane lane;
-    int64_t due_ms;         /* the order among mailboxes of a tenant: since when, or earlier to go first */
-    int64_t since_ms;       /* since when it is due, for metrics */
-    int64_t wake_ms;        /* ask again then: with now, when something more urgent comes. CS_NEVER */
+    int64_t due_ms; /* the order among mailboxes of a tenant: since when, or earlier to go first */
+    int64_t since_ms; /* since when it is due, for metrics */
+    int64_t wake_ms;  /* ask again then: with now, when something more urgent comes. CS_NEVER */
 };
 
 /**

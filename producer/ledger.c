@@ -14,8 +14,9 @@
 #include "common/kafka_read.h"
 #include "common/uuid.h"
 
-#define INIT_MS    5000  /* one try; repeated until it works */
-#define COMMIT_MS  12000 /* below transaction.timeout.ms, so that the broker does not abort under us */
+#define INIT_MS 5000 /* one try; repeated until it works */
+#define COMMIT_MS \
+    12000 /* below transaction.timeout.ms, so that the broker does not abort under us */
 #define RESTORE_MS 10000 /* one try without progress */
 #define PAUSE_MS   200   /* between tries that fail at once */
 
@@ -121,8 +122,7 @@ int cs_ledger_batch_add(struct cs_ledger_batch *b, enum cs_topic topic, int32_t 
 int cs_ledger_batch_offset(struct cs_ledger_batch *b, enum cs_topic topic, int32_t partition,
                            int64_t offset, const char *metadata)
 {
-    struct cs_kafka_offset *offsets =
-        realloc(b->offsets, (b->n_offsets + 1) * sizeof(*b->offsets));
+    struct cs_kafka_offset *offsets = realloc(b->offsets, (b->n_offsets + 1) * sizeof(*b->offsets));
     char *copy = strdup(metadata);
 
     if (offsets != NULL)
@@ -237,7 +237,8 @@ static enum cs_kafka_result produce(struct cs_ledger *l, struct cs_kafka_out *ou
     do {
         r = cs_kafka_out_produce(out, m->topic, m->partition, m->key, m->key_len, value, m->len,
                                  headers, n);
-    } while (r == CS_KAFKA_AGAIN && !is_cancelled(l)); /* the call itself waits while the queue is full */
+    } while (r == CS_KAFKA_AGAIN &&
+             !is_cancelled(l)); /* the call itself waits while the queue is full */
     if (r != CS_KAFKA_OK)
         free(value);
     return r;
@@ -352,7 +353,8 @@ static void commit_in_order(struct cs_ledger *l, struct cs_ledger_result *ret)
     if (r == CS_KAFKA_OK && l->batch->n_offsets > 0) {
         x = cs_kafka_in_commit(l->in, l->batch->offsets, l->batch->n_offsets);
         if (x < 0)
-            snprintf(ret->error, sizeof(ret->error), "offsets: %s", x == -ESTALE ? "not a member" : "not committed");
+            snprintf(ret->error, sizeof(ret->error), "offsets: %s",
+                     x == -ESTALE ? "not a member" : "not committed");
     }
     if (r == CS_KAFKA_OK && x == 0) {
         ret->end = CS_LEDGER_COMMITTED;

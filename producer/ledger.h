@@ -25,7 +25,7 @@ struct cs_ledger_message {
     size_t key_len;
     char *value; /* NULL: a tombstone */
     size_t len;
-    char *job_id;  /* jobs: for the headers; else NULL */
+    char *job_id; /* jobs: for the headers; else NULL */
     int64_t utc_ms;
 };
 
@@ -51,7 +51,7 @@ int cs_ledger_batch_offset(struct cs_ledger_batch *b, enum cs_topic topic, int32
 enum cs_ledger_end {
     CS_LEDGER_NONE = 0,  /* nothing has ended */
     CS_LEDGER_COMMITTED, /* durable */
-    CS_LEDGER_NOT_DONE,  /* certainly not durable: hand it over again, unless the partitions are gone */
+    CS_LEDGER_NOT_DONE, /* certainly not durable: hand it over again, unless the partitions are gone */
     CS_LEDGER_UNKNOWN,   /* may be durable: restore the partitions, forget what is in memory */
     CS_LEDGER_FENCED,    /* another process has our transactional id: exit */
     CS_LEDGER_REFUSED,   /* a message that the broker will never take: our mistake, exit */
@@ -62,7 +62,7 @@ enum cs_ledger_end {
 /* The end of a request. */
 struct cs_ledger_result {
     enum cs_ledger_end end;
-    char error[64];    /* librdkafka's name of what went wrong, "" if nothing did */
+    char error[64]; /* librdkafka's name of what went wrong, "" if nothing did */
     int64_t took_ms;
     struct cs_table_part **parts; /* RESTORED: one for each partition asked for; the caller's */
     size_t n_parts;

@@ -20,10 +20,14 @@ const char *const cs_stream_phase_names[CS_STREAM_PHASE_COUNT_] = {
     [CS_STREAM_GONE_PENDING] = "gone_pending",
 };
 const char *const cs_box_state_names[CS_STATE_COUNT_] = {
-    [CS_STATE_NEW] = "new",           [CS_STATE_BACKFILL] = "backfill",
-    [CS_STATE_ON_TIME] = "on_time",   [CS_STATE_ON_TRACK] = "on_track",
-    [CS_STATE_DELAYED] = "delayed",   [CS_STATE_ERROR] = "error",
-    [CS_STATE_NEEDS_ADMIN] = "needs_admin", [CS_STATE_PAUSED] = "paused",
+    [CS_STATE_NEW] = "new",
+    [CS_STATE_BACKFILL] = "backfill",
+    [CS_STATE_ON_TIME] = "on_time",
+    [CS_STATE_ON_TRACK] = "on_track",
+    [CS_STATE_DELAYED] = "delayed",
+    [CS_STATE_ERROR] = "error",
+    [CS_STATE_NEEDS_ADMIN] = "needs_admin",
+    [CS_STATE_PAUSED] = "paused",
 };
 
 int cs_mailbox_new(const char *tenant, const char *name, int32_t partition, struct cs_mailbox **ret)
@@ -169,7 +173,8 @@ int cs_mailbox_add_folder(struct cs_mailbox *m, const char *id, struct cs_box_fo
     f->last_round_ms = CS_TIME_NONE;
     f->last_poll_ms = CS_TIME_NONE;
     f->retry_ms = CS_TIME_NONE;
-    memmove(&m->folders[i + 1], &m->folders[i], (m->n_folders - i) * sizeof(struct cs_box_folder *));
+    memmove(&m->folders[i + 1], &m->folders[i],
+            (m->n_folders - i) * sizeof(struct cs_box_folder *));
     m->folders[i] = f;
     m->n_folders++;
     *ret = f;

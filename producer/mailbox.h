@@ -38,7 +38,7 @@ enum cs_box_phase {
 
 enum cs_stream_phase {
     CS_STREAM_ANCHOR,
-    CS_STREAM_FIRST,          /* a first walk that publishes: a folder that came late, a calendar */
+    CS_STREAM_FIRST, /* a first walk that publishes: a folder that came late, a calendar */
     CS_STREAM_LIVE,
     CS_STREAM_RESYNC_PENDING, /* its cursor died or it came back into scope: waits for a resync */
     CS_STREAM_GONE_PENDING,   /* folder gone or out of scope: its items wait to be resolved by id */
@@ -171,15 +171,16 @@ struct cs_mailbox {
     char *name;
     int32_t partition;
     const struct cs_tenant *conf; /* borrowed; NULL: no longer configured, so nothing is due */
-    bool broken;                  /* its state could not be read: nothing is due, nothing is written */
-    bool dirty;                   /* the mailbox's own entry */
+    bool broken; /* its state could not be read: nothing is due, nothing is written */
+    bool dirty;  /* the mailbox's own entry */
     bool map_dirty;
     bool slices_dirty;
 
     enum cs_box_phase phase;
     int64_t first_seen_ms;
     int64_t depth_ms; /* INT64_MIN: all. Fixed at first sight */
-    int64_t anchored_ms; /* UTC time at which the anchors began; CS_NEVER: not yet. Slices carry it */
+    int64_t
+        anchored_ms; /* UTC time at which the anchors began; CS_NEVER: not yet. Slices carry it */
 
     enum cs_code parked; /* CS_CODE_NONE: not parked */
     int64_t parked_ms;   /* since */
@@ -189,8 +190,8 @@ struct cs_mailbox {
     int64_t listing_interval_ms;
     bool listing_asked; /* list at once */
 
-    unsigned failures; /* in a row, of the mailbox as a whole */
-    int64_t retry_ms;  /* nothing before; CS_TIME_NONE */
+    unsigned failures;     /* in a row, of the mailbox as a whole */
+    int64_t retry_ms;      /* nothing before; CS_TIME_NONE */
     struct cs_fault fault; /* the last one; code CS_CODE_NONE after a success */
     int64_t last_success_ms;
     int64_t last_change_ms;
@@ -223,9 +224,9 @@ struct cs_mailbox {
 
     /* the daemon's: where this mailbox is kept; not touched by PURE code */
     struct cs_sched_entry sched;
-    struct cs_mailbox *next_dirty;
-    bool in_dirty;
-    bool job_due_out; /* its job in flight has still to be published */
+    struct cs_mailbox *next_dirty, *prev_dirty;
+    struct cs_dirty_list *in_dirty; /* NULL: in none */
+    bool job_due_out;               /* its job in flight has still to be published */
     int64_t next_run_ms; /* when something is due next, for the status; CS_NEVER: not known */
     int64_t status_written_ms;
     enum cs_code status_code; /* as last written */
@@ -238,7 +239,8 @@ struct cs_mailbox {
  * @param[in] tenant, name  copied
  * @return 0, -ENOMEM
  */
-int cs_mailbox_new(const char *tenant, const char *name, int32_t partition, struct cs_mailbox **ret);
+int cs_mailbox_new(const char *tenant, const char *name, int32_t partition,
+                   struct cs_mailbox **ret);
 void cs_mailbox_free(struct cs_mailbox *m);
 /** It is configured: fixes the depth and the calendar's window if this is the first sight. */
 void cs_mailbox_configure(struct cs_mailbox *m, const struct cs_tenant *conf, int64_t now_ms);

@@ -31,10 +31,12 @@ static int usage(FILE *to, int code)
 static int run_help(FILE *to, int code)
 {
     fputs("usage: crmsync-producer run [-c FILE] [--print-config]\n\n"
-          "Runs in the foreground and logs to stderr. SIGTERM, SIGINT: stop; SIGHUP: read the tenants and\n"
+          "Runs in the foreground and logs to stderr. SIGTERM, SIGINT: stop; SIGHUP: read the "
+          "tenants and\n"
           "schedule.* again.\n\n"
           "  --print-config  print the settings in force, secrets hidden, and exit\n\n"
-          "Exit 0 after a signal; 64 usage; 70 failed; 78 configuration, topics, or another process with\n"
+          "Exit 0 after a signal; 64 usage; 70 failed; 78 configuration, topics, or another "
+          "process with\n"
           "the same instance_id.\n",
           to);
     return code;
@@ -42,7 +44,8 @@ static int run_help(FILE *to, int code)
 
 static void on_alarm(int signal)
 {
-    static const char text[] = "crmsync-producer: stopping took too long, cut short; nothing is lost\n";
+    static const char text[] =
+        "crmsync-producer: stopping took too long, cut short; nothing is lost\n";
 
     (void)signal;
     if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
@@ -104,7 +107,8 @@ static int print_config(const struct cs_producer_conf *conf)
     return code;
 }
 
-static int run_daemon(const char *path, struct cs_producer_conf *conf, struct cs_tenant_set *tenants)
+static int run_daemon(const char *path, struct cs_producer_conf *conf,
+                      struct cs_tenant_set *tenants)
 {
     struct cs_producer_params params = {.config_path = path, .conf = conf, .tenants = tenants};
     struct cs_producer *p = NULL;

@@ -15,11 +15,11 @@
 #include "common/uuid.h"
 #include "producer/producer_priv.h"
 
-#define PULL_MAX     2000  /* messages of one turn, so that the loop turns */
-#define REVOKE_MS    30000 /* longest wait for the ledger at a rebalance */
-#define TOPICS_MS    2000  /* one try to learn the topics */
-#define MISSING_MS   5000  /* topics just created may be told late */
-#define WHY_MAX      (CS_TOPIC_NAME_MAX + 160)
+#define PULL_MAX   2000  /* messages of one turn, so that the loop turns */
+#define REVOKE_MS  30000 /* longest wait for the ledger at a rebalance */
+#define TOPICS_MS  2000  /* one try to learn the topics */
+#define MISSING_MS 5000  /* topics just created may be told late */
+#define WHY_MAX    (CS_TOPIC_NAME_MAX + 160)
 
 static void fail(struct cs_producer *p, int code, const char *event, const char *why)
 {
@@ -92,8 +92,8 @@ static bool are_there(const int32_t counts[])
 
 static void missing_text(const struct cs_producer *p, enum cs_topic t, char *out, size_t size)
 {
-    snprintf(out, size, "topic %s%s is not there: crmsync-producer topics --apply", p->conf->common.kafka_prefix,
-             cs_topic_name(t));
+    snprintf(out, size, "topic %s%s is not there: crmsync-producer topics --apply",
+             p->conf->common.kafka_prefix, cs_topic_name(t));
 }
 
 static void say_missing(struct cs_producer *p, const int32_t counts[])
@@ -162,7 +162,8 @@ static int learn_topics(struct cs_producer *p)
         if (counts[i] == 0)
             missing_text(p, (enum cs_topic)i, why, sizeof(why));
         else
-            snprintf(why, sizeof(why), "topic %s%s has %d partitions, feedback.v1 has %d: all must have as many",
+            snprintf(why, sizeof(why),
+                     "topic %s%s has %d partitions, feedback.v1 has %d: all must have as many",
                      p->conf->common.kafka_prefix, cs_topic_name((enum cs_topic)i), counts[i],
                      counts[CS_TOPIC_FEEDBACK]);
         fail(p, EX_CONFIG, "topics.refused", why);
@@ -380,7 +381,7 @@ static void pull(struct cs_producer *p)
 {
     for (int i = 0; i < PULL_MAX && !p->failed; i++) {
         bool want = atomic_load(&p->mode) == CS_PRODUCER_SERVING && p->batch_tries == 0 &&
-                    p->n_dirty < PULL_MAX;
+                    p->dirty.n < PULL_MAX;
         struct cs_kafka_msg msg;
         bool lost = false;
         enum cs_kafka_event event = cs_kafka_in_next(p->in, want, 0, &msg, &lost);
@@ -411,14 +412,14 @@ static void wait_for_work(struct cs_producer *p)
         {.fd = cs_ledger_fd(p->ledger), .events = POLLIN},
     };
     int64_t next_ms = cs_schedule_next_ms(p->schedule);
-    int64_t wait_ms = lesser(500, cs_producer_sweep_wait_ms(p)); /* the consumer wants to be asked */
+    int64_t wait_ms =
+        lesser(500, cs_producer_sweep_wait_ms(p)); /* the consumer wants to be asked */
 
     if (next_ms != CS_NEVER)
         wait_ms = lesser(wait_ms, next_ms > p->now_ms ? next_ms - p->now_ms : 0);
     if (p->batch_again_mono_ms != CS_NEVER)
-        wait_ms = lesser(wait_ms, p->batch_again_mono_ms > p->mono_ms
-                                      ? p->batch_again_mono_ms - p->mono_ms
-                                      : 0);
+        wait_ms = lesser(
+            wait_ms, p->batch_again_mono_ms > p->mono_ms ? p->batch_again_mono_ms - p->mono_ms : 0);
     if (poll(fds, sizeof(fds) / sizeof(fds[0]), (int)wait_ms) < 0 && errno != EINTR)
         fail_errno(p, -errno);
 }
@@ -458,7 +459,7 @@ static void drain(struct cs_producer *p)
             cs_ledger_result_clear(&result);
             continue;
         }
-        if (p->batch != NULL || (p->n_dirty == 0 && p->n_dead == 0))
+        if (p->batch != NULL || (p->dirty.n == 0 && p->n_dead == 0))
             return; /* it would not be taken, or there is nothing more */
         step_ledger(p);
     }
@@ -525,7 +526,6 @@ int cs_producer_new(const struct cs_producer_params *params, struct cs_producer 
     p->signal_fd = params->signal_fd;
     p->exactly_once = p->conf->common.kafka_delivery == CS_EXACTLY_ONCE;
     p->batch_again_mono_ms = CS_NEVER;
-    p->dirty_end = &p->dirty;
     cs_producer_init_held(p);
     pthread_mutex_init(&p->view_lock, NULL);
     cs_buf_init(&p->view, 0);

@@ -30,7 +30,7 @@ struct cs_producer_tenant {
 };
 
 struct cs_producer_owned {
-    struct cs_table_part *part; /* NULL: not owned */
+    struct cs_table_part *part;       /* NULL: not owned */
     int64_t next[CS_PRODUCER_TOPICS]; /* offset to commit */
     bool moved[CS_PRODUCER_TOPICS];   /* since the last batch */
     bool written;                     /* the batch being made writes for it */
@@ -62,13 +62,19 @@ struct cs_producer_held_list {
     struct cs_producer_held **end;
 };
 
+struct cs_dirty_list {
+    struct cs_mailbox *first, *last;
+    size_t n;
+};
+
 struct cs_producer_metrics {
     struct cs_metric *ready[CS_LANE_COUNT_], *out[CS_LANE_COUNT_];
     struct cs_metric *issued[CS_JOB_TYPE_COUNT_];
     struct cs_metric *feedback[CS_FATAL + 1];
     struct cs_metric *stale, *dead, *lost;
     struct cs_metric *streams[CS_STREAM_PHASE_COUNT_], *states[CS_STATE_COUNT_];
-    struct cs_metric *mailboxes, *partitions, *restored, *broken, *tenants_parked, *resync_owed, *looks;
+    struct cs_metric *mailboxes, *partitions, *restored, *broken, *tenants_parked, *resync_owed,
+        *looks;
     struct cs_metric *commits[4]; /* by end */
     struct cs_metric *commit_seconds, *restore_seconds, *overdue_seconds;
     struct cs_metric *reloads, *reload_errors, *up;
@@ -115,9 +121,8 @@ struct cs_producer {
     size_t n_assigned;
     struct cs_strmap by_tenant; /* name -> struct cs_producer_tenant */
     uint32_t n_tenants;
-    struct cs_mailbox *dirty; /* list of what the next batch writes */
-    struct cs_mailbox **dirty_end;
-    size_t n_dirty;
+    struct cs_dirty_list dirty; /* what the next batch must write: it goes with offsets and jobs */
+    struct cs_dirty_list later; /* what may wait for a batch with room: new mailboxes, statuses */
     struct cs_dead_letter *dead;
     size_t n_dead, cap_dead;
     struct cs_producer_held_list held_batch; /* what the batch with the ledger consumes */
@@ -125,7 +130,7 @@ struct cs_producer {
     bool consuming;                          /* the consumer reads what was assigned */
     struct cs_producer_sweep sweep;
 
-    int64_t now_ms;  /* UTC, of this turn */
+    int64_t now_ms; /* UTC, of this turn */
     int64_t mono_ms;
     bool stopping;
     int exit_code;
@@ -159,7 +164,10 @@ void cs_producer_init_held(struct cs_producer *p);
 void cs_producer_drop_held(struct cs_producer *p);
 /** Another configuration: mailboxes come, go, or are told of it. @return 0, -ENOMEM */
 int cs_producer_set_tenants(struct cs_producer *p, struct cs_tenant_set *tenants);
+/** The next batch writes it. */
 void cs_producer_touch(struct cs_producer *p, struct cs_mailbox *m);
+/** A batch with room writes it. */
+void cs_producer_touch_later(struct cs_producer *p, struct cs_mailbox *m);
 enum cs_code cs_producer_tenant_code(struct cs_producer *p, const struct cs_mailbox *m);
 
 /* view.c */

@@ -36,7 +36,7 @@ struct cs_schedule {
     size_t out[CS_LANE_COUNT_];
 };
 
-#define ENTRY_OF(timer, member)                                                                    \
+#define ENTRY_OF(timer, member) \
     ((struct cs_sched_entry *)(void *)((char *)(timer)-offsetof(struct cs_sched_entry, member)))
 
 int cs_schedule_new(int32_t partitions, struct cs_schedule **ret)

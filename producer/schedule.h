@@ -28,7 +28,7 @@ struct cs_sched_entry {
     struct cs_timer wake;  /* asks again at this time; also beside READY */
     struct cs_timer ready; /* key in its queue: since when it is due */
     struct cs_sched_queue *queue;
-    uint32_t tenant;   /* small number of the tenant, from 0 */
+    uint32_t tenant; /* small number of the tenant, from 0 */
     int32_t partition;
     enum cs_sched_place place;
     enum cs_lane lane; /* READY, OUT */

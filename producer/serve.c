@@ -16,15 +16,44 @@
 static const enum cs_topic consumed[CS_PRODUCER_TOPICS] = {CS_TOPIC_FEEDBACK, CS_TOPIC_COMMANDS,
                                                            CS_TOPIC_OUTBOX};
 
+#define LATER_MAX \
+    2000 /* mailboxes of the `later` list in one batch, so that no transaction is long */
+
+static void unlink_dirty(struct cs_mailbox *m)
+{
+    struct cs_dirty_list *list = m->in_dirty;
+
+    if (list == NULL)
+        return;
+    *(m->prev_dirty != NULL ? &m->prev_dirty->next_dirty : &list->first) = m->next_dirty;
+    *(m->next_dirty != NULL ? &m->next_dirty->prev_dirty : &list->last) = m->prev_dirty;
+    m->next_dirty = m->prev_dirty = NULL;
+    m->in_dirty = NULL;
+    list->n--;
+}
+
+static void link_dirty(struct cs_dirty_list *list, struct cs_mailbox *m)
+{
+    m->prev_dirty = list->last;
+    m->next_dirty = NULL;
+    *(list->last != NULL ? &list->last->next_dirty : &list->first) = m;
+    list->last = m;
+    list->n++;
+    m->in_dirty = list;
+}
+
 void cs_producer_touch(struct cs_producer *p, struct cs_mailbox *m)
 {
-    if (m->in_dirty)
+    if (m->in_dirty == &p->dirty)
         return;
-    m->in_dirty = true;
-    m->next_dirty = NULL;
-    *p->dirty_end = m;
-    p->dirty_end = &m->next_dirty;
-    p->n_dirty++;
+    unlink_dirty(m);
+    link_dirty(&p->dirty, m);
+}
+
+void cs_producer_touch_later(struct cs_producer *p, struct cs_mailbox *m)
+{
+    if (m->in_dirty == NULL)
+        link_dirty(&p->later, m);
 }
 
 /* --- tenants ----------------------------------------------------------------------------------- */
@@ -113,7 +142,8 @@ static int evaluate_tenant(struct cs_producer *p, const char *tenant, bool works
                 continue;
             if (works)
                 cs_apply_tenant_works(m);
-            cs_producer_touch(p, m); /* its status changes with its tenant's */
+            if (tenant != NULL || cs_stream_is_dirty(m))
+                cs_producer_touch_later(p, m); /* its status changes with its tenant's */
             if (evaluate(p, m) < 0)
                 return -ENOMEM;
         }
@@ -185,6 +215,8 @@ static int admit(struct cs_producer *p, struct cs_mailbox *m)
 
 static int add_configured(struct cs_producer *p)
 {
+    size_t added = 0;
+
     for (size_t i = 0; i < p->tenants->n; i++) {
         const struct cs_tenant *t = p->tenants->tenants[i];
 
@@ -197,11 +229,14 @@ static int add_configured(struct cs_producer *p)
                 continue;
             if (cs_table_part_add(part, t->name, t->mailboxes[k], &m) < 0 || admit(p, m) < 0)
                 return -ENOMEM;
-            cs_log_info(p->log, "mailbox.new", CS_STR("tenant", m->tenant),
-                        CS_STR("mailbox", m->name));
-            cs_producer_touch(p, m);
+            cs_log_debug(p->log, "mailbox.new", CS_STR("tenant", m->tenant),
+                         CS_STR("mailbox", m->name));
+            cs_producer_touch_later(p, m);
+            added++;
         }
     }
+    if (added > 0)
+        cs_log_info(p->log, "mailboxes.new", CS_I64("mailboxes", added));
     return 0;
 }
 
@@ -233,7 +268,7 @@ int cs_producer_take_parts(struct cs_producer *p, struct cs_ledger_result *r)
             /* without transactions the job of the state may not have got out */
             m->job_due_out = !p->exactly_once && m->inflight != NULL;
             if (m->job_due_out || cs_stream_is_dirty(m))
-                cs_producer_touch(p, m);
+                cs_producer_touch_later(p, m);
             mailboxes++;
         }
     }
@@ -271,9 +306,8 @@ void cs_producer_drop_parts(struct cs_producer *p)
         t->parked = CS_CODE_NONE; /* the state says it again */
         t->prober = NULL;
     }
-    p->dirty = NULL;
-    p->dirty_end = &p->dirty;
-    p->n_dirty = 0;
+    memset(&p->dirty, 0, sizeof(p->dirty));
+    memset(&p->later, 0, sizeof(p->later));
     for (size_t i = 0; i < p->n_dead; i++)
         free(p->dead[i].key);
     p->n_dead = 0;
@@ -298,7 +332,8 @@ int cs_producer_set_tenants(struct cs_producer *p, struct cs_tenant_set *tenants
             if (t != NULL && t->prober == m && m->conf == NULL)
                 t->prober = NULL; /* another one takes over below */
             if (m->parked != CS_CODE_NONE && m->conf != NULL && m->inflight == NULL)
-                m->retry_ms = p->now_ms; /* somebody may have mended it: do not wait for the next probe */
+                m->retry_ms =
+                    p->now_ms; /* somebody may have mended it: do not wait for the next probe */
         }
     }
     cs_tenants_unref(old);
@@ -324,8 +359,11 @@ static int bury(struct cs_producer *p, const struct cs_kafka_msg *msg, const cha
         p->cap_dead = cap;
     }
     d = &p->dead[p->n_dead];
-    *d = (struct cs_dead_letter){.topic = msg->topic, .partition = msg->partition,
-                                 .offset = msg->offset, .reason = reason, .detail = detail};
+    *d = (struct cs_dead_letter){.topic = msg->topic,
+                                 .partition = msg->partition,
+                                 .offset = msg->offset,
+                                 .reason = reason,
+                                 .detail = detail};
     d->key = malloc(msg->key_len + 1);
     if (d->key == NULL)
         return -ENOMEM;
@@ -389,12 +427,11 @@ static int take_feedback(struct cs_producer *p, const struct cs_feedback *f,
                     CS_I64("http_status", f->fault.http_status),
                     CS_STR("request_id", f->fault.request_id), CS_I64("failures", m->failures));
     if (m->phase != phase)
-        cs_log_info(p->log, "mailbox.phase", CS_STR("tenant", m->tenant), CS_STR("mailbox", m->name),
-                    CS_STR("phase", cs_box_phase_names[m->phase]));
+        cs_log_info(p->log, "mailbox.phase", CS_STR("tenant", m->tenant),
+                    CS_STR("mailbox", m->name), CS_STR("phase", cs_box_phase_names[m->phase]));
     if (cs_mailbox_count_resync_owed(m) > owed)
         cs_log_warn(p->log, "mailbox.resync_owed", CS_STR("tenant", m->tenant),
-                    CS_STR("mailbox", m->name),
-                    CS_I64("streams", cs_mailbox_count_resync_owed(m)));
+                    CS_STR("mailbox", m->name), CS_I64("streams", cs_mailbox_count_resync_owed(m)));
     say_parked(p, m, parked);
     cs_schedule_back(p->schedule, &m->sched);
     cs_producer_touch(p, m);
@@ -485,11 +522,16 @@ int cs_producer_take_held(struct cs_producer *p)
     append_list(&again, &p->held_batch);
     append_list(&again, &p->held);
     for (const struct cs_producer_held *h = again.first; h != NULL && r == 0; h = h->next) {
-        const struct cs_kafka_msg msg = {.topic = h->topic, .partition = h->partition,
-                                         .offset = h->offset, .key = h->key, .key_len = h->key_len,
-                                         .value = h->value, .value_len = h->value_len};
+        const struct cs_kafka_msg msg = {.topic = h->topic,
+                                         .partition = h->partition,
+                                         .offset = h->offset,
+                                         .key = h->key,
+                                         .key_len = h->key_len,
+                                         .value = h->value,
+                                         .value_len = h->value_len};
 
-        r = cs_producer_take_message(p, &msg); /* what was committed after all is below the offset */
+        r = cs_producer_take_message(p,
+                                     &msg); /* what was committed after all is below the offset */
     }
     drop_list(&again);
     return r;
@@ -644,8 +686,8 @@ static int add_status(struct cs_producer *p, struct cs_ledger_batch *batch, stru
     cs_status_print(m, &st, p->now_ms, &text);
     r = cs_buf_failed(&text);
     if (r == 0)
-        r = cs_ledger_batch_add(batch, CS_TOPIC_STATUS, m->partition, key, text.data, text.len, NULL,
-                                p->now_ms);
+        r = cs_ledger_batch_add(batch, CS_TOPIC_STATUS, m->partition, key, text.data, text.len,
+                                NULL, p->now_ms);
     cs_buf_clear(&text);
     return r;
 }
@@ -716,8 +758,11 @@ static int add_dead(struct cs_producer *p, struct cs_ledger_batch *batch)
         struct cs_buf text;
 
         cs_buf_init(&text, 0);
-        cs_dlq_print(&(struct cs_dlq){.topic = d->topic, .partition = d->partition,
-                                      .offset = d->offset, .reason = d->reason, .detail = d->detail,
+        cs_dlq_print(&(struct cs_dlq){.topic = d->topic,
+                                      .partition = d->partition,
+                                      .offset = d->offset,
+                                      .reason = d->reason,
+                                      .detail = d->detail,
                                       .written_utc_ms = p->now_ms},
                      &text);
         r = cs_buf_failed(&text);
@@ -749,12 +794,21 @@ static int add_offsets(struct cs_producer *p, struct cs_ledger_batch *batch)
 
             if (o->part == NULL || (!o->moved[k] && !fence))
                 continue;
-            r = cs_ledger_batch_offset(batch, consumed[k], i, o->next[k] >= 0 ? o->next[k] : 0, nonce);
+            r = cs_ledger_batch_offset(batch, consumed[k], i, o->next[k] >= 0 ? o->next[k] : 0,
+                                       nonce);
             o->moved[k] = false;
         }
         o->written = false;
     }
     return r;
+}
+
+static struct cs_mailbox *take_first(struct cs_dirty_list *list)
+{
+    struct cs_mailbox *m = list->first;
+
+    unlink_dirty(m);
+    return m;
 }
 
 int cs_producer_make_batch(struct cs_producer *p, struct cs_ledger_batch **ret)
@@ -763,16 +817,10 @@ int cs_producer_make_batch(struct cs_producer *p, struct cs_ledger_batch **ret)
     int r = batch != NULL ? 0 : -ENOMEM;
 
     *ret = NULL;
-    while (r == 0 && p->dirty != NULL) {
-        struct cs_mailbox *m = p->dirty;
-
-        p->dirty = m->next_dirty;
-        m->in_dirty = false;
-        p->n_dirty--;
-        if (p->dirty == NULL)
-            p->dirty_end = &p->dirty;
-        r = add_mailbox(p, batch, m);
-    }
+    while (r == 0 && p->dirty.first != NULL)
+        r = add_mailbox(p, batch, take_first(&p->dirty));
+    for (int i = 0; r == 0 && p->later.first != NULL && i < LATER_MAX; i++)
+        r = add_mailbox(p, batch, take_first(&p->later));
     if (r == 0)
         r = add_dead(p, batch);
     if (r == 0)

@@ -8,20 +8,21 @@
 
 /* schedule.*: when things are due. Milliseconds unless named otherwise. */
 struct cs_schedule_conf {
-    int64_t poll_min_ms;         /* a folder or calendar that changes is asked this often */
-    int64_t poll_max_ms;         /* and one that sleeps this often */
-    int64_t folders_interval_ms; /* the folder tree, whose counts tell which folders to ask at once */
-    int64_t second_look_ms;      /* an item that vanished is looked at again after this */
-    int64_t probe_min_ms;        /* a parked mailbox is probed between this */
-    int64_t probe_max_ms;        /* and this */
-    int64_t retry_min_ms;        /* first wait after a failure that names no time */
+    int64_t poll_min_ms; /* a folder or calendar that changes is asked this often */
+    int64_t poll_max_ms; /* and one that sleeps this often */
+    int64_t
+        folders_interval_ms; /* the folder tree, whose counts tell which folders to ask at once */
+    int64_t second_look_ms;  /* an item that vanished is looked at again after this */
+    int64_t probe_min_ms;    /* a parked mailbox is probed between this */
+    int64_t probe_max_ms;    /* and this */
+    int64_t retry_min_ms;    /* first wait after a failure that names no time */
     int64_t retry_max_ms;
-    int64_t jobs_per_partition;  /* outstanding at most */
-    int64_t delta_folders;       /* folders in one mail.delta job */
-    int64_t slice_parts;         /* slices side by side in one mail.slice job */
-    int64_t slice_items;         /* mails that a slice is meant to have, about */
-    int64_t status_interval_ms;  /* status.v1 at most this often while the state is the same */
-    int64_t job_lost_ms;         /* a job older than the topics' retention is issued anew */
+    int64_t jobs_per_partition; /* outstanding at most */
+    int64_t delta_folders;      /* folders in one mail.delta job */
+    int64_t slice_parts;        /* slices side by side in one mail.slice job */
+    int64_t slice_items;        /* mails that a slice is meant to have, about */
+    int64_t status_interval_ms; /* status.v1 at most this often while the state is the same */
+    int64_t job_lost_ms;        /* a job older than the topics' retention is issued anew */
 };
 
 struct cs_producer_conf {

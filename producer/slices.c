@@ -4,10 +4,10 @@
 
 #include "producer/decide.h"
 
-#define DAY_MS       INT64_C(86400000)
-#define FIRST_MS     (7 * DAY_MS)    /* shortest: the newest week */
-#define LONGEST_MS   (180 * DAY_MS)  /* so that enough slices are left to go side by side */
-#define HORIZON_MS   (3650 * DAY_MS) /* without a depth: how far back slices have two ends */
+#define DAY_MS     INT64_C(86400000)
+#define FIRST_MS   (7 * DAY_MS)    /* shortest: the newest week */
+#define LONGEST_MS (180 * DAY_MS)  /* so that enough slices are left to go side by side */
+#define HORIZON_MS (3650 * DAY_MS) /* without a depth: how far back slices have two ends */
 
 /* Mails in scope by the folders' counts, which include what is no mail. */
 static int64_t count_mails(const struct cs_mailbox *m)

@@ -6,22 +6,33 @@
 static const char *const advice[CS_CODE_COUNT_] = {
     [CS_CODE_THROTTLED] = "Nothing to do: the service asked to wait.",
     [CS_CODE_SERVICE_UNAVAILABLE] = "Nothing to do: the service has a fault; it is tried again.",
-    [CS_CODE_NETWORK] = "If it lasts, check that the workers can reach the service (DNS, proxy, firewall).",
-    [CS_CODE_TLS] = "Check the certificate authorities of the workers (graph.ca_file) and their clock.",
-    [CS_CODE_BAD_ANSWER] = "If it lasts, report it with the request id: the service's answer was not understood.",
+    [CS_CODE_NETWORK] =
+        "If it lasts, check that the workers can reach the service (DNS, proxy, firewall).",
+    [CS_CODE_TLS] =
+        "Check the certificate authorities of the workers (graph.ca_file) and their clock.",
+    [CS_CODE_BAD_ANSWER] =
+        "If it lasts, report it with the request id: the service's answer was not understood.",
     [CS_CODE_BAD_REQUEST] = "Report it with the request id: the service refuses a request of ours.",
-    [CS_CODE_TOKEN_REFUSED] = "Check that the app registration still has its permissions and admin consent.",
-    [CS_CODE_MAILBOX_DENIED] = "Add the mailbox to the mail-enabled security group of the app, or remove it "
-                               "from the configuration. A change can take hours to count.",
-    [CS_CODE_MAILBOX_MISSING] = "Check the spelling, and that the mailbox exists and has a licence; else "
-                                "remove it from the configuration.",
+    [CS_CODE_TOKEN_REFUSED] =
+        "Check that the app registration still has its permissions and admin consent.",
+    [CS_CODE_MAILBOX_DENIED] =
+        "Add the mailbox to the mail-enabled security group of the app, or remove it "
+        "from the configuration. A change can take hours to count.",
+    [CS_CODE_MAILBOX_MISSING] =
+        "Check the spelling, and that the mailbox exists and has a licence; else "
+        "remove it from the configuration.",
     [CS_CODE_CURSOR_REFUSED] = "Report it: a stored cursor does not belong to its mailbox.",
-    [CS_CODE_CREDENTIALS_REFUSED] = "Put a valid client secret or certificate in the tenant's credentials.",
-    [CS_CODE_TENANT_REFUSED] = "Check tenant_id and client_id, and that the app is not disabled or blocked.",
-    [CS_CODE_TOKEN_UNAVAILABLE] = "Nothing to do: the token service has a fault; it is tried again.",
-    [CS_CODE_TENANT_UNKNOWN] = "Give the workers the same configuration as the producer and reload them.",
+    [CS_CODE_CREDENTIALS_REFUSED] =
+        "Put a valid client secret or certificate in the tenant's credentials.",
+    [CS_CODE_TENANT_REFUSED] =
+        "Check tenant_id and client_id, and that the app is not disabled or blocked.",
+    [CS_CODE_TOKEN_UNAVAILABLE] =
+        "Nothing to do: the token service has a fault; it is tried again.",
+    [CS_CODE_TENANT_UNKNOWN] =
+        "Give the workers the same configuration as the producer and reload them.",
     [CS_CODE_JOB_INVALID] = "Check that producer and workers are of versions that go together.",
-    [CS_CODE_WRONG_PARTITION] = "Check that nothing else writes to the jobs topic, and the partition counts.",
+    [CS_CODE_WRONG_PARTITION] =
+        "Check that nothing else writes to the jobs topic, and the partition counts.",
     [CS_CODE_INTERNAL] = "Report it with the log around this time.",
 };
 static const char *const no_answer =

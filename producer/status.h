@@ -12,10 +12,10 @@
 
 struct cs_status {
     enum cs_box_state state;
-    enum cs_code code;     /* CS_CODE_NONE: nothing is wrong */
-    const char *cause;     /* "mailbox", "tenant", "service"; NULL: nothing is wrong */
+    enum cs_code code; /* CS_CODE_NONE: nothing is wrong */
+    const char *cause; /* "mailbox", "tenant", "service"; NULL: nothing is wrong */
     bool heals_itself;
-    const char *advice;    /* one sentence; NULL: nothing to do */
+    const char *advice; /* one sentence; NULL: nothing to do */
 };
 
 /**

@@ -12,13 +12,16 @@
 
 #define COUNT(a)    (sizeof(a) / sizeof((a)[0]))
 #define ENTRY_BYTES (400 * 1024) /* a list is split into entries of about this */
-#define ROW_STATES  {"out", "unconfirmed", "owed"}
+#define ROW_STATES                   \
+    {                                \
+        "out", "unconfirmed", "owed" \
+    }
 
 static const char *const row_state_names[] = ROW_STATES;
 /* reasons of jobs, so that a restored one points to static text */
-static const char *const reason_names[] = {"first_sight", "poll",        "anchor",
-                                           "new_folder",  "preview",     "backfill",
-                                           "second_look", "calendar_window", "parked"};
+static const char *const reason_names[] = {
+    "first_sight", "poll",        "anchor",          "new_folder", "preview",
+    "backfill",    "second_look", "calendar_window", "parked"};
 static const char *const phase_parked = "parked";
 
 /* --- writing ----------------------------------------------------------------------------------- */
@@ -294,8 +297,12 @@ static int list_end(struct list *l, size_t before)
 
 static int flush_map(struct cs_mailbox *m, cs_stream_fn fn, void *user)
 {
-    struct list l = {.fn = fn, .user = user, .stream = "folders", .kind = "folders",
-                     .member = "folders", .first = 1};
+    struct list l = {.fn = fn,
+                     .user = user,
+                     .stream = "folders",
+                     .kind = "folders",
+                     .member = "folders",
+                     .first = 1};
     int r = 0;
 
     for (size_t i = 0; i < m->n_folders && r == 0; i++) {
@@ -328,8 +335,11 @@ static int flush_map(struct cs_mailbox *m, cs_stream_fn fn, void *user)
 
 static int flush_table(struct cs_box_calendar *cal, cs_stream_fn fn, void *user)
 {
-    struct list l = {.fn = fn, .user = user, .stream = "cal:default/table",
-                     .kind = "calendar_table", .member = "rows"};
+    struct list l = {.fn = fn,
+                     .user = user,
+                     .stream = "cal:default/table",
+                     .kind = "calendar_table",
+                     .member = "rows"};
     int r = 0;
 
     for (size_t i = 0; i < cal->n_rows && r == 0; i++) {
@@ -485,7 +495,8 @@ static enum cs_code get_code(struct cs_msg *m, const char *name, bool required)
             cs_msg_fail(m, -EINVAL, name);
         return CS_CODE_NONE;
     }
-    (void)cs_code_parse(s, &code); /* a later version's code reads as internal, which is enough here */
+    (void)cs_code_parse(s,
+                        &code); /* a later version's code reads as internal, which is enough here */
     return code;
 }
 
@@ -567,7 +578,8 @@ static void load_inflight(struct cs_mailbox *box, struct cs_msg *m)
         return;
     }
     cs_msg_str_into(&j, "job_id", in->job_id, sizeof(in->job_id), "in_flight.job_id");
-    if (j.error == 0 && (cs_json_str(j.obj, "type", 32, &s) < 0 || cs_job_type_parse(s, &in->type) < 0))
+    if (j.error == 0 &&
+        (cs_json_str(j.obj, "type", 32, &s) < 0 || cs_job_type_parse(s, &in->type) < 0))
         cs_msg_fail(&j, -EINVAL, "in_flight.type");
     if (j.error == 0 && (cs_json_str(j.obj, "lane", 16, &s) < 0 || cs_lane_parse(s, &in->lane) < 0))
         cs_msg_fail(&j, -EINVAL, "in_flight.lane");
@@ -759,7 +771,8 @@ static void load_table(struct cs_mailbox *box, struct cs_msg *m)
         struct cs_msg v = {.obj = cs_json_at(arr, i)};
         struct cs_cal_row row = {0};
         const char *reason = "rows[].row";
-        int state = cs_msg_enum(&v, "state", row_state_names, COUNT(row_state_names), "rows[].state");
+        int state =
+            cs_msg_enum(&v, "state", row_state_names, COUNT(row_state_names), "rows[].state");
         int r = v.error < 0 ? v.error : cs_cal_row_parse(cs_json_get(v.obj, "row"), &row, &reason);
 
         if (r == 0) {
@@ -789,8 +802,8 @@ static long list_number(const char *stream, const char *name)
     return *end == '\0' && v <= 100000 ? v : -1;
 }
 
-int cs_stream_load(struct cs_mailbox *box, const char *stream, size_t len, const char *value, size_t n,
-                   const char **reason)
+int cs_stream_load(struct cs_mailbox *box, const char *stream, size_t len, const char *value,
+                   size_t n, const char **reason)
 {
     char name[CS_STREAM_NAME_MAX + 8];
     struct cs_json *doc = NULL;
@@ -847,7 +860,8 @@ int cs_stream_loaded(struct cs_mailbox *box, const char **reason)
     box->asked_ids = NULL;
     box->n_asked_ids = 0;
     for (size_t k = 0; in != NULL && k < in->n_parts; k++)
-        if (in->type == CS_JOB_MAIL_DELTA && cs_mailbox_find_folder(box, in->parts[k].folder) == NULL) {
+        if (in->type == CS_JOB_MAIL_DELTA &&
+            cs_mailbox_find_folder(box, in->parts[k].folder) == NULL) {
             *reason = "a stream of the job in flight is missing";
             return -EINVAL;
         }

@@ -36,8 +36,8 @@ bool cs_stream_is_dirty(const struct cs_mailbox *m);
  * @param[out] reason  static text, written on -EINVAL and -EBADMSG
  * @return 0, -EBADMSG (not JSON), -EINVAL (missing or ill-typed field, unknown stream), -ENOMEM
  */
-int cs_stream_load(struct cs_mailbox *m, const char *stream, size_t len, const char *value, size_t n,
-                   const char **reason);
+int cs_stream_load(struct cs_mailbox *m, const char *stream, size_t len, const char *value,
+                   size_t n, const char **reason);
 /** All entries are in. @return 0, -EINVAL (entries are missing that the others need) */
 int cs_stream_loaded(struct cs_mailbox *m, const char **reason);
 

@@ -18,7 +18,7 @@ struct cs_table_part {
 };
 
 int cs_table_part_new(int32_t partition, struct cs_table_part **ret); /* 0, -ENOMEM */
-void cs_table_part_free(struct cs_table_part *part); /* with its mailboxes */
+void cs_table_part_free(struct cs_table_part *part);                  /* with its mailboxes */
 /** Borrowed; NULL: not there. */
 struct cs_mailbox *cs_table_part_find(const struct cs_table_part *part, const char *tenant,
                                       const char *mailbox);

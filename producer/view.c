@@ -7,12 +7,12 @@
 #include "common/json_write.h"
 #include "producer/producer_priv.h"
 
-#define PASS_MS   5000 /* one sweep over all mailboxes */
-#define STEP_MS   200
-#define LIVE_MS   90000 /* a turn may wait for the ledger at a rebalance, not longer than this */
-#define LIST_MAX  500   /* mailboxes named in /status.json */
+#define PASS_MS  5000 /* one sweep over all mailboxes */
+#define STEP_MS  200
+#define LIVE_MS  90000 /* a turn may wait for the ledger at a rebalance, not longer than this */
+#define LIST_MAX 500   /* mailboxes named in /status.json */
 
-static const int64_t seconds_bounds[] = {5,    10,   20,    50,    100,   200,   500,
+static const int64_t seconds_bounds[] = {5,    10,   20,   50,    100,   200,   500,
                                          1000, 2000, 5000, 10000, 30000, 60000, 300000};
 #define N_BOUNDS (sizeof(seconds_bounds) / sizeof(seconds_bounds[0]))
 
@@ -22,7 +22,8 @@ static struct cs_metric *labelled(struct cs_metrics *m, bool gauge, const char *
     char labels[96];
 
     snprintf(labels, sizeof(labels), "%s=\"%s\"", label, value);
-    return gauge ? cs_metrics_gauge(m, name, labels, help) : cs_metrics_counter(m, name, labels, help);
+    return gauge ? cs_metrics_gauge(m, name, labels, help)
+                 : cs_metrics_counter(m, name, labels, help);
 }
 
 void cs_producer_make_metrics(struct cs_producer *p)
@@ -32,8 +33,9 @@ void cs_producer_make_metrics(struct cs_producer *p)
     struct cs_metrics *all = p->metrics;
 
     for (int i = 0; i < CS_LANE_COUNT_; i++) {
-        m->ready[i] = labelled(all, true, "crmsync_jobs_overdue", "lane", cs_lane_name((enum cs_lane)i),
-                               "Jobs that are due and wait for a place.");
+        m->ready[i] =
+            labelled(all, true, "crmsync_jobs_overdue", "lane", cs_lane_name((enum cs_lane)i),
+                     "Jobs that are due and wait for a place.");
         m->out[i] = labelled(all, true, "crmsync_jobs_outstanding", "lane",
                              cs_lane_name((enum cs_lane)i), "Jobs published and not answered yet.");
     }
@@ -59,31 +61,34 @@ void cs_producer_make_metrics(struct cs_producer *p)
                                  "Messages put on the dead-letter topic.");
     m->lost = cs_metrics_counter(all, "crmsync_jobs_lost_total", NULL,
                                  "Jobs issued anew after longer than the topics keep one.");
-    m->mailboxes = cs_metrics_gauge(all, "crmsync_mailboxes", NULL, "Mailboxes of owned partitions.");
-    m->partitions = cs_metrics_gauge(all, "crmsync_partitions_assigned", NULL, "Partitions assigned.");
+    m->mailboxes =
+        cs_metrics_gauge(all, "crmsync_mailboxes", NULL, "Mailboxes of owned partitions.");
+    m->partitions =
+        cs_metrics_gauge(all, "crmsync_partitions_assigned", NULL, "Partitions assigned.");
     m->restored = cs_metrics_gauge(all, "crmsync_partitions_restored", NULL,
                                    "Partitions restored and served.");
     m->broken = cs_metrics_gauge(all, "crmsync_mailboxes_unreadable", NULL,
                                  "Mailboxes whose state could not be read.");
     m->tenants_parked = cs_metrics_gauge(all, "crmsync_tenants_parked", NULL,
                                          "Tenants whose credentials or app are refused.");
-    m->resync_owed = cs_metrics_gauge(all, "crmsync_resync_owed", NULL,
-                                      "Streams that are owed a resync.");
-    m->looks = cs_metrics_gauge(all, "crmsync_looks_owed", NULL,
-                                "Items that are owed another look.");
-    m->commit_seconds = cs_metrics_histogram(all, "crmsync_producer_commit_seconds", NULL,
-                                             "From handing a batch over to its end.", seconds_bounds,
-                                             N_BOUNDS);
-    m->restore_seconds = cs_metrics_histogram(all, "crmsync_restore_seconds", NULL,
-                                              "Restore of the partitions assigned.", seconds_bounds,
-                                              N_BOUNDS);
+    m->resync_owed =
+        cs_metrics_gauge(all, "crmsync_resync_owed", NULL, "Streams that are owed a resync.");
+    m->looks =
+        cs_metrics_gauge(all, "crmsync_looks_owed", NULL, "Items that are owed another look.");
+    m->commit_seconds =
+        cs_metrics_histogram(all, "crmsync_producer_commit_seconds", NULL,
+                             "From handing a batch over to its end.", seconds_bounds, N_BOUNDS);
+    m->restore_seconds =
+        cs_metrics_histogram(all, "crmsync_restore_seconds", NULL,
+                             "Restore of the partitions assigned.", seconds_bounds, N_BOUNDS);
     m->overdue_seconds = cs_metrics_histogram(all, "crmsync_job_overdue_seconds", NULL,
                                               "How long a job was due before it was issued.",
                                               seconds_bounds, N_BOUNDS);
     m->reloads = cs_metrics_counter(all, "crmsync_config_reloads_total", NULL,
                                     "Configurations taken after SIGHUP.");
-    m->reload_errors = cs_metrics_counter(all, "crmsync_config_reload_errors_total", NULL,
-                                          "Configurations refused after SIGHUP; the old one stays.");
+    m->reload_errors =
+        cs_metrics_counter(all, "crmsync_config_reload_errors_total", NULL,
+                           "Configurations refused after SIGHUP; the old one stays.");
     m->up = cs_metrics_gauge(all, "crmsync_kafka_up", NULL, "0 while no broker answers.");
     cs_metric_set(m->up, 1);
 }
@@ -142,7 +147,7 @@ static void visit(struct cs_producer *p, struct cs_mailbox *m)
     if (st.state != m->state || st.code != m->status_code ||
         (m->status_pending &&
          p->now_ms - m->status_written_ms >= p->conf->schedule.status_interval_ms))
-        cs_producer_touch(p, m);
+        cs_producer_touch_later(p, m);
 }
 
 static void publish(struct cs_producer *p)
@@ -218,7 +223,8 @@ void cs_producer_sweep(struct cs_producer *p)
     size_t left;
 
     for (int i = 0; i < CS_LANE_COUNT_; i++) {
-        cs_metric_set(p->m.ready[i], (int64_t)cs_schedule_count_ready(p->schedule, (enum cs_lane)i));
+        cs_metric_set(p->m.ready[i],
+                      (int64_t)cs_schedule_count_ready(p->schedule, (enum cs_lane)i));
         cs_metric_set(p->m.out[i], (int64_t)cs_schedule_count_out(p->schedule, (enum cs_lane)i));
     }
     if (atomic_load(&p->mode) != CS_PRODUCER_SERVING || p->mono_ms - s->last_mono_ms < STEP_MS)
@@ -227,7 +233,8 @@ void cs_producer_sweep(struct cs_producer *p)
     left = step_size(p);
     while (left > 0 && s->partition < p->n_partitions) {
         const struct cs_table_part *part = p->owned[s->partition].part;
-        struct cs_mailbox *m = part != NULL ? cs_strmap_next(&part->mailboxes, &s->slot, NULL) : NULL;
+        struct cs_mailbox *m =
+            part != NULL ? cs_strmap_next(&part->mailboxes, &s->slot, NULL) : NULL;
 
         if (m == NULL) {
             s->partition++;

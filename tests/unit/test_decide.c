@@ -10,18 +10,30 @@
 #include "producer/decide.h"
 #include "producer/status.h"
 
-#define T    INT64_C(1764000000000)
-#define DAY  INT64_C(86400000)
+#define T       INT64_C(1764000000000)
+#define DAY     INT64_C(86400000)
 #define TEXT(s) ((char *)(uintptr_t)(s))
 
 static char *bin[] = {TEXT("deleteditems")};
-static const struct cs_tenant tenant = {.backfill_days = 730, .exclude_folders = bin, .n_exclude_folders = 1,
-                                        .calendar_past_days = 30, .calendar_future_days = 365};
-static const struct cs_schedule_conf conf = {
-    .poll_min_ms = 10000, .poll_max_ms = 80000, .folders_interval_ms = 20000, .second_look_ms = 30000,
-    .probe_min_ms = 60000, .probe_max_ms = 120000, .retry_min_ms = 1000, .retry_max_ms = 64000,
-    .jobs_per_partition = 8, .delta_folders = 8, .slice_parts = 3, .slice_items = 100,
-    .status_interval_ms = 60000, .job_lost_ms = 8 * DAY};
+static const struct cs_tenant tenant = {.backfill_days = 730,
+                                        .exclude_folders = bin,
+                                        .n_exclude_folders = 1,
+                                        .calendar_past_days = 30,
+                                        .calendar_future_days = 365};
+static const struct cs_schedule_conf conf = {.poll_min_ms = 10000,
+                                             .poll_max_ms = 80000,
+                                             .folders_interval_ms = 20000,
+                                             .second_look_ms = 30000,
+                                             .probe_min_ms = 60000,
+                                             .probe_max_ms = 120000,
+                                             .retry_min_ms = 1000,
+                                             .retry_max_ms = 64000,
+                                             .jobs_per_partition = 8,
+                                             .delta_folders = 8,
+                                             .slice_parts = 3,
+                                             .slice_items = 100,
+                                             .status_interval_ms = 60000,
+                                             .job_lost_ms = 8 * DAY};
 
 static struct cs_folder_found tree[] = {
     {.id = TEXT("inbox"), .name = TEXT("Inbox"), .well_known = TEXT("inbox"), .total = 300},
@@ -54,15 +66,19 @@ static enum cs_job_type issue(struct cs_mailbox *m, int64_t now_ms, struct cs_du
 {
     cs_decide(m, &conf, now_ms, due);
     assert_true(due->now);
-    assert_int_equal(cs_decide_issue(m, &conf, now_ms, due, "01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d3f"), 0);
+    assert_int_equal(cs_decide_issue(m, &conf, now_ms, due, "01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d3f"),
+                     0);
     return due->type;
 }
 
 /* Feedback for the job in flight: every part `outcome`. */
 static struct cs_feedback answer(const struct cs_mailbox *m, enum cs_outcome outcome)
 {
-    struct cs_feedback f = {.type = m->inflight->type, .lane = m->inflight->lane, .attempt = 1,
-                            .outcome = outcome, .retry_after_ms = -1};
+    struct cs_feedback f = {.type = m->inflight->type,
+                            .lane = m->inflight->lane,
+                            .attempt = 1,
+                            .outcome = outcome,
+                            .retry_after_ms = -1};
     struct cs_job job;
 
     assert_int_equal(cs_decide_job(m, &job), 0);
@@ -71,11 +87,14 @@ static struct cs_feedback answer(const struct cs_mailbox *m, enum cs_outcome out
     f.n_parts = job.n_parts;
     for (size_t i = 0; i < job.n_parts; i++) {
         f.parts[i] = (struct cs_feedback_part){
-            .stream = strdup(job.parts[i].stream), .generation = job.parts[i].generation,
+            .stream = strdup(job.parts[i].stream),
+            .generation = job.parts[i].generation,
             .slice_id = job.parts[i].slice_id != NULL ? strdup(job.parts[i].slice_id) : NULL,
-            .outcome = outcome, .retry_after_ms = -1};
+            .outcome = outcome,
+            .retry_after_ms = -1};
         if (outcome == CS_DONE || outcome == CS_MORE)
-            f.parts[i].cursor = strdup(job.type == CS_JOB_MAIL_SLICE ? "2025-06-01T00:00:00Z" : "/v1.0/users/ann/c");
+            f.parts[i].cursor = strdup(job.type == CS_JOB_MAIL_SLICE ? "2025-06-01T00:00:00Z"
+                                                                     : "/v1.0/users/ann/c");
     }
     cs_job_clear(&job);
     return f;
@@ -94,7 +113,8 @@ static struct cs_effect apply(struct cs_mailbox *m, struct cs_feedback *f, int64
     return effect;
 }
 
-static void list_folders(struct cs_mailbox *m, int64_t now_ms, const struct cs_folder_found *found, size_t n)
+static void list_folders(struct cs_mailbox *m, int64_t now_ms, const struct cs_folder_found *found,
+                         size_t n)
 {
     struct cs_feedback f;
     struct cs_effect effect;
@@ -202,9 +222,11 @@ static void test_slices_cover_the_time(void **state)
             assert_int_equal(m->slices[0].to_ms, CS_NEVER);
             for (size_t i = 1; i < m->n_slices; i++) {
                 assert_int_equal(m->slices[i].to_ms, m->slices[i - 1].from_ms);
-                assert_true(m->slices[i].from_ms == CS_NEVER || m->slices[i].from_ms < m->slices[i].to_ms);
+                assert_true(m->slices[i].from_ms == CS_NEVER ||
+                            m->slices[i].from_ms < m->slices[i].to_ms);
             }
-            assert_int_equal(m->slices[m->n_slices - 1].from_ms, days[d] < 0 ? CS_NEVER : T - days[d] * DAY);
+            assert_int_equal(m->slices[m->n_slices - 1].from_ms,
+                             days[d] < 0 ? CS_NEVER : T - days[d] * DAY);
             if (totals[t] < 100)
                 assert_int_equal(m->n_slices, 1);
             cs_mailbox_free(m);
@@ -316,7 +338,8 @@ static void test_turns(void **state)
         if (m->inflight->type == CS_JOB_FOLDERS) {
             list_folders(m, now, tree, N_TREE);
         } else {
-            struct cs_feedback f = answer(m, m->inflight->type == CS_JOB_MAIL_SLICE ? CS_MORE : CS_DONE);
+            struct cs_feedback f =
+                answer(m, m->inflight->type == CS_JOB_MAIL_SLICE ? CS_MORE : CS_DONE);
 
             apply(m, &f, now);
         }
@@ -348,7 +371,8 @@ static void test_throttled(void **state)
     (void)state;
     issue(m, now, &due);
     f = answer(m, CS_RETRY);
-    f.fault = (struct cs_fault){.code = CS_CODE_THROTTLED, .scope = CS_SCOPE_MAILBOX, .http_status = 429};
+    f.fault =
+        (struct cs_fault){.code = CS_CODE_THROTTLED, .scope = CS_SCOPE_MAILBOX, .http_status = 429};
     f.retry_after_ms = 30000;
     apply(m, &f, now);
     cs_decide(m, &conf, now + 29999, &due);
@@ -409,14 +433,16 @@ static void test_half_throttled(void **state)
     f = answer(m, CS_DONE);
     f.outcome = CS_RETRY;
     f.parts[1].outcome = CS_RETRY;
-    f.parts[1].fault = (struct cs_fault){.code = CS_CODE_THROTTLED, .scope = CS_SCOPE_STREAM, .http_status = 429};
+    f.parts[1].fault =
+        (struct cs_fault){.code = CS_CODE_THROTTLED, .scope = CS_SCOPE_STREAM, .http_status = 429};
     f.parts[1].retry_after_ms = 9000;
     free(f.parts[0].cursor);
     f.parts[0].cursor = strdup("/v1.0/users/ann/next");
     apply(m, &f, now);
     assert_true(m->retry_ms >= now + 9000);
     assert_int_equal(strcmp(folder(m, "inbox")->cursor, "/v1.0/users/ann/next") == 0 ||
-                         strcmp(folder(m, "proj")->cursor, "/v1.0/users/ann/next") == 0, 1);
+                         strcmp(folder(m, "proj")->cursor, "/v1.0/users/ann/next") == 0,
+                     1);
     cs_mailbox_free(m);
 }
 
@@ -432,7 +458,8 @@ static void test_denied_mailbox(void **state)
 
     (void)state;
     f = answer(m, CS_RETRY);
-    f.fault = (struct cs_fault){.code = CS_CODE_MAILBOX_DENIED, .scope = CS_SCOPE_MAILBOX, .http_status = 403};
+    f.fault = (struct cs_fault){
+        .code = CS_CODE_MAILBOX_DENIED, .scope = CS_SCOPE_MAILBOX, .http_status = 403};
     effect = apply(m, &f, now);
     assert_false(effect.tenant_refused);
     assert_int_equal(m->parked, CS_CODE_MAILBOX_DENIED);
@@ -463,7 +490,8 @@ static void test_denied_calendar(void **state)
 
     (void)state;
     f = answer(m, CS_RETRY);
-    f.fault = (struct cs_fault){.code = CS_CODE_MAILBOX_DENIED, .scope = CS_SCOPE_MAILBOX, .http_status = 403};
+    f.fault = (struct cs_fault){
+        .code = CS_CODE_MAILBOX_DENIED, .scope = CS_SCOPE_MAILBOX, .http_status = 403};
     apply(m, &f, now);
     assert_int_equal(m->parked, CS_CODE_NONE);
     assert_true(m->cal.retry_ms >= now + 60000);
@@ -495,7 +523,8 @@ static void test_refused_tenant(void **state)
 
     (void)state;
     f = answer(m, CS_RETRY);
-    f.fault = (struct cs_fault){.code = CS_CODE_CREDENTIALS_REFUSED, .scope = CS_SCOPE_TENANT, .http_status = 401};
+    f.fault = (struct cs_fault){
+        .code = CS_CODE_CREDENTIALS_REFUSED, .scope = CS_SCOPE_TENANT, .http_status = 401};
     effect = apply(m, &f, now);
     assert_true(effect.tenant_refused);
     assert_int_equal(effect.code, CS_CODE_CREDENTIALS_REFUSED);
@@ -537,7 +566,8 @@ static void test_dead_cursors(void **state)
     struct cs_mailbox *m = live_box();
     struct cs_feedback f;
     struct cs_due due;
-    int64_t now = until(m, CS_JOB_MAIL_DELTA, T + 50000), generation = folder(m, "inbox")->generation;
+    int64_t now = until(m, CS_JOB_MAIL_DELTA, T + 50000),
+            generation = folder(m, "inbox")->generation;
     size_t owed = cs_mailbox_count_resync_owed(m);
 
     (void)state;
@@ -604,7 +634,8 @@ static void test_folders_come_and_go(void **state)
     assert_int_equal(cs_folders_apply(m, now_there, N_TREE + 1), 0);
     assert_int_equal(folder(m, "old")->phase, CS_STREAM_RESYNC_PENDING);
 
-    assert_int_equal(cs_folders_apply(m, now_there, N_TREE), 0); /* "late" is not in the tree any more */
+    assert_int_equal(cs_folders_apply(m, now_there, N_TREE),
+                     0); /* "late" is not in the tree any more */
     assert_int_equal(folder(m, "late")->phase, CS_STREAM_GONE_PENDING);
     assert_false(folder(m, "late")->known);
     now_there[0].parent_id = TEXT("proj"); /* a circle: neither is in scope, and it ends */
@@ -637,7 +668,8 @@ static void test_folder_that_is_gone(void **state)
             for (size_t i = 0; i < f.n_parts; i++)
                 if (strcmp(f.parts[i].stream, "mail:inbox") == 0) {
                     f.parts[i].outcome = f.outcome = CS_RETRY;
-                    f.parts[i].fault = (struct cs_fault){.code = CS_CODE_FOLDER_GONE, .scope = CS_SCOPE_STREAM};
+                    f.parts[i].fault =
+                        (struct cs_fault){.code = CS_CODE_FOLDER_GONE, .scope = CS_SCOPE_STREAM};
                     asked++;
                 }
             apply(m, &f, now);
@@ -700,8 +732,12 @@ static void test_looks_wait(void **state)
 
 static struct cs_cal_row row_of(const char *id, const char *series)
 {
-    return (struct cs_cal_row){.id = TEXT(id), .item_id = TEXT(id), .series = TEXT(series),
-                               .type = series != NULL ? 'o' : 's', .start_utc_ms = T, .end_utc_ms = T + 1000};
+    return (struct cs_cal_row){.id = TEXT(id),
+                               .item_id = TEXT(id),
+                               .series = TEXT(series),
+                               .type = series != NULL ? 'o' : 's',
+                               .start_utc_ms = T,
+                               .end_utc_ms = T + 1000};
 }
 
 static enum cs_row_state state_of(const struct cs_mailbox *m, const char *id)
@@ -717,17 +753,22 @@ static enum cs_row_state state_of(const struct cs_mailbox *m, const char *id)
 static void test_calendar_table(void **state)
 {
     struct cs_mailbox *m = live_box();
-    struct cs_cal_row rows[] = {row_of("single", NULL), row_of("o1", "master"), row_of("o2", "master"),
-                                row_of("o3", "master")};
-    char *whole[] = {TEXT("master")}, *removed[] = {TEXT("single"), TEXT("never-seen")}, *settled[] = {TEXT("o3")};
+    struct cs_cal_row rows[] = {row_of("single", NULL), row_of("o1", "master"),
+                                row_of("o2", "master"), row_of("o3", "master")};
+    char *whole[] = {TEXT("master")}, *removed[] = {TEXT("single"), TEXT("never-seen")},
+         *settled[] = {TEXT("o3")};
     struct cs_feedback f = {.rows = rows, .n_rows = 4};
     struct cs_job job;
 
     (void)state;
     assert_int_equal(cs_calendar_apply(&m->cal, &f, 0, false), 0);
     assert_int_equal(m->cal.n_rows, 4);
-    f = (struct cs_feedback){.rows = rows + 1, .n_rows = 1, .series_whole = whole, .n_series_whole = 1,
-                             .removed = removed, .n_removed = 2};
+    f = (struct cs_feedback){.rows = rows + 1,
+                             .n_rows = 1,
+                             .series_whole = whole,
+                             .n_series_whole = 1,
+                             .removed = removed,
+                             .n_removed = 2};
     assert_int_equal(cs_calendar_apply(&m->cal, &f, 0, false), 0);
     assert_int_equal(state_of(m, "single"), CS_ROW_OWED);
     assert_int_equal(state_of(m, "o1"), CS_ROW_OUT);
@@ -858,7 +899,8 @@ static void test_status(void **state)
     m->broken = true;
     cs_status_of(m, &conf, CS_CODE_NONE, T, &st);
     assert_int_equal(st.state, CS_STATE_ERROR);
-    for (int c = 0; c < CS_CODE_COUNT_; c++) { /* every code that can hold a mailbox says what to do */
+    for (int c = 0; c < CS_CODE_COUNT_;
+         c++) { /* every code that can hold a mailbox says what to do */
         m->broken = false;
         m->fault.code = (enum cs_code)c;
         cs_status_of(m, &conf, CS_CODE_NONE, T, &st);

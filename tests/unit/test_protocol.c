@@ -84,7 +84,7 @@ struct world {
     int false_deletes;
     /* Kafka */
     struct cs_strmap state;
-    char *job; /* the one published and not answered: text */
+    char *job;      /* the one published and not answered: text */
     char *feedback; /* written and not applied by a commit yet */
     int kills;
 };
@@ -102,13 +102,13 @@ static bool chance(struct world *w, int percent)
     return pick(w, 100) < percent;
 }
 
-#define SAY(w, ...)                                                                                \
-    do {                                                                                           \
-        if ((w)->rules.trace) {                                                                    \
-            printf("%6" PRId64 " ", ((w)->now_ms - T0) / 1000);                                    \
-            printf(__VA_ARGS__);                                                                   \
-            printf("\n");                                                                          \
-        }                                                                                          \
+#define SAY(w, ...)                                             \
+    do {                                                        \
+        if ((w)->rules.trace) {                                 \
+            printf("%6" PRId64 " ", ((w)->now_ms - T0) / 1000); \
+            printf(__VA_ARGS__);                                \
+            printf("\n");                                       \
+        }                                                       \
     } while (0)
 
 static void tell(struct world *w, int f, int i)
@@ -386,13 +386,16 @@ static enum cs_outcome delta_page(struct run *r, struct token *t, bool publish)
     return t->pos >= f->n_log ? CS_DONE : CS_MORE;
 }
 
-static void add_part(struct run *r, const struct cs_job_part *p, enum cs_outcome outcome, char *cursor,
-                     enum cs_code code, int changes)
+static void add_part(struct run *r, const struct cs_job_part *p, enum cs_outcome outcome,
+                     char *cursor, enum cs_code code, int changes)
 {
     struct cs_feedback_part *part = &r->f.parts[r->f.n_parts++];
 
-    *part = (struct cs_feedback_part){.stream = strdup(p->stream), .generation = p->generation,
-                                      .outcome = outcome, .cursor = cursor, .retry_after_ms = -1,
+    *part = (struct cs_feedback_part){.stream = strdup(p->stream),
+                                      .generation = p->generation,
+                                      .outcome = outcome,
+                                      .cursor = cursor,
+                                      .retry_after_ms = -1,
                                       .slice_id = p->slice_id != NULL ? strdup(p->slice_id) : NULL,
                                       .changes = changes};
     part->fault.code = code;
@@ -422,7 +425,7 @@ static void walk(struct run *r, const struct cs_job_part *p)
     if (outcome == CS_DONE || outcome == CS_MORE)
         assert_true(asprintf(&cursor, "/v1.0/users/x/%d", new_token(w, t)) > 0);
     add_part(r, p, outcome, cursor,
-             outcome == CS_RETRY ? CS_CODE_FOLDER_GONE
+             outcome == CS_RETRY    ? CS_CODE_FOLDER_GONE
              : outcome == CS_RESYNC ? CS_CODE_CURSOR_DEAD
                                     : CS_CODE_NONE,
              r->n > before ? r->n - before : 0);
@@ -557,7 +560,8 @@ static void settle(struct run *r, int i)
         s.unsettled = s.is_slice && (r->job.anchored_utc_ms == CS_NEVER ||
                                      last->modified_ms >= r->job.anchored_utc_ms - 120000);
         for (int k = 0; k < r->n; k++)
-            if (r->seen[k].item == i && r->seen[k].what == TOLD && r->seen[k].source == last->folder)
+            if (r->seen[k].item == i && r->seen[k].what == TOLD &&
+                r->seen[k].source == last->folder)
                 s.told_by_folder = true;
     }
     cs_look_decide(&s, &d);
@@ -683,14 +687,25 @@ static void do_job(struct world *w)
 /* --- the producer ------------------------------------------------------------------------------ */
 
 static char *excluded[] = {(char *)(uintptr_t) "deleteditems"};
-static const struct cs_tenant tenant = {.backfill_days = 30, .exclude_folders = excluded,
-                                        .n_exclude_folders = 1, .calendar_past_days = 1,
+static const struct cs_tenant tenant = {.backfill_days = 30,
+                                        .exclude_folders = excluded,
+                                        .n_exclude_folders = 1,
+                                        .calendar_past_days = 1,
                                         .calendar_future_days = 365};
-static const struct cs_schedule_conf conf = {
-    .poll_min_ms = 5000,  .poll_max_ms = 20000,  .folders_interval_ms = 15000, .second_look_ms = 30000,
-    .probe_min_ms = 5000, .probe_max_ms = 10000, .retry_min_ms = 1000,         .retry_max_ms = 8000,
-    .jobs_per_partition = 8, .delta_folders = 3, .slice_parts = 3, .slice_items = 3,
-    .status_interval_ms = 60000, .job_lost_ms = 10 * DAY};
+static const struct cs_schedule_conf conf = {.poll_min_ms = 5000,
+                                             .poll_max_ms = 20000,
+                                             .folders_interval_ms = 15000,
+                                             .second_look_ms = 30000,
+                                             .probe_min_ms = 5000,
+                                             .probe_max_ms = 10000,
+                                             .retry_min_ms = 1000,
+                                             .retry_max_ms = 8000,
+                                             .jobs_per_partition = 8,
+                                             .delta_folders = 3,
+                                             .slice_parts = 3,
+                                             .slice_items = 3,
+                                             .status_interval_ms = 60000,
+                                             .job_lost_ms = 10 * DAY};
 
 static int keep(void *user, const char *stream, const char *value, size_t len)
 {
@@ -701,7 +716,8 @@ static int keep(void *user, const char *stream, const char *value, size_t len)
         free(cs_strmap_remove(&w->state, stream, strlen(stream)));
         return 0;
     }
-    assert_int_equal(cs_strmap_put(&w->state, stream, strlen(stream), strndup(value, len), &old), 0);
+    assert_int_equal(cs_strmap_put(&w->state, stream, strlen(stream), strndup(value, len), &old),
+                     0);
     free(old);
     return 0;
 }
@@ -841,7 +857,9 @@ static void run_one(uint64_t seed, struct rules rules, struct result *sum)
         }
         if (!w->quiet && w->rules.mutations == 0 && chance(w, 5)) {
             w->quiet = true;
-            w->quiet_ms = w->now_ms + 20 * STEP_MS; /* what was told late has been told, what moved has landed */
+            w->quiet_ms =
+                w->now_ms +
+                20 * STEP_MS; /* what was told late has been told, what moved has landed */
             SAY(w, "---- quiet");
         }
         if (chance(w, 60))
@@ -856,9 +874,11 @@ static void run_one(uint64_t seed, struct rules rules, struct result *sum)
         print_message("seed %" PRIu64 ": stuck in phase %s with %zu looks\n", seed,
                       cs_box_phase_names[m->phase], cs_mailbox_count_looks(m));
         for (size_t i = 0; i < m->n_folders; i++)
-            print_message("  %s %s: %" PRId64 " rounds, last %" PRId64 " s after the quiet, listed %" PRId64 " s\n",
+            print_message("  %s %s: %" PRId64 " rounds, last %" PRId64
+                          " s after the quiet, listed %" PRId64 " s\n",
                           m->folders[i]->id, cs_stream_phase_names[m->folders[i]->phase],
-                          m->folders[i]->rounds, (m->folders[i]->last_round_ms - w->quiet_ms) / 1000,
+                          m->folders[i]->rounds,
+                          (m->folders[i]->last_round_ms - w->quiet_ms) / 1000,
                           (m->last_listing_ms - w->quiet_ms) / 1000);
     }
     for (int i = 0; i < w->n_items; i++) {
@@ -873,13 +893,14 @@ static void run_one(uint64_t seed, struct rules rules, struct result *sum)
             continue;
         }
         if (lost || phantom)
-            print_message("seed %" PRIu64 ": m%d %s: alive %d f%d v%d, published %d f%d v%d\n", seed, i,
-                          lost ? "lost" : "phantom", item->alive, item->folder, item->ver, p->there,
-                          p->folder, p->ver);
+            print_message("seed %" PRIu64 ": m%d %s: alive %d f%d v%d, published %d f%d v%d\n",
+                          seed, i, lost ? "lost" : "phantom", item->alive, item->folder, item->ver,
+                          p->there, p->folder, p->ver);
         sum->lost += lost;
         sum->phantom += phantom;
     }
-    if (w->false_deletes > 0) /* in transit at both looks: the one kind that is accepted, and seldom */
+    if (w->false_deletes >
+        0) /* in transit at both looks: the one kind that is accepted, and seldom */
         print_message("seed %" PRIu64 ": %d deletions of items in transit, since healed\n", seed,
                       w->false_deletes);
     sum->false_deletes += w->false_deletes;
@@ -930,8 +951,8 @@ static void test_what_cannot_be_known_is_recorded_as_owed(void **state)
     struct result sum;
 
     (void)state;
-    run_many(1000001, 400, (struct rules){.mutations = 14, .dead_cursors = true, .folders_go = true},
-             &sum);
+    run_many(1000001, 400,
+             (struct rules){.mutations = 14, .dead_cursors = true, .folders_go = true}, &sum);
     assert_int_equal(sum.stuck, 0);
     assert_int_equal(sum.lost, 0);
     assert_int_equal(sum.phantom, 0);

@@ -198,7 +198,8 @@ static void test_sums_stay_right(void **state)
         case 0:
             if (one->place != CS_SCHED_OUT)
                 assert_int_equal(cs_schedule_ready(s, one, (enum cs_lane)(x >> 40) % CS_LANE_COUNT_,
-                                                   (int64_t)(x >> 50), CS_NEVER), 0);
+                                                   (int64_t)(x >> 50), CS_NEVER),
+                                 0);
             break;
         case 1:
             if (one->place == CS_SCHED_OUT)
@@ -255,7 +256,8 @@ static void test_a_fleet_is_cheap(void **state)
         cs_schedule_back(s, got);
     }
     assert_int_equal(done, N);
-    print_message("%d mailboxes through the schedule in %d ms\n", N, (int)(cs_clock_mono_ms() - start_ms));
+    print_message("%d mailboxes through the schedule in %d ms\n", N,
+                  (int)(cs_clock_mono_ms() - start_ms));
     free(e);
     cs_schedule_free(s);
 }

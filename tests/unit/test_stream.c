@@ -11,8 +11,8 @@
 
 #define T INT64_C(1764000000000)
 
-static const struct cs_tenant tenant = {.backfill_days = 30, .calendar_past_days = 1,
-                                        .calendar_future_days = 10};
+static const struct cs_tenant tenant = {
+    .backfill_days = 30, .calendar_past_days = 1, .calendar_future_days = 10};
 
 struct entries {
     struct cs_strmap map;
@@ -55,10 +55,16 @@ static struct cs_mailbox *make(void)
 {
     struct cs_mailbox *m = NULL;
     struct cs_box_folder *f = NULL;
-    struct cs_look look = {.id = (char *)(uintptr_t) "m-1", .why = CS_WHY_LOOK, .seen = CS_SEEN_AT,
-                           .folder = (char *)(uintptr_t) "f-1", .change_key = (char *)(uintptr_t) "k"};
-    struct cs_cal_row row = {.id = (char *)(uintptr_t) "e-1", .item_id = (char *)(uintptr_t) "e-1",
-                             .type = 's', .start_utc_ms = T, .end_utc_ms = T + 1000};
+    struct cs_look look = {.id = (char *)(uintptr_t) "m-1",
+                           .why = CS_WHY_LOOK,
+                           .seen = CS_SEEN_AT,
+                           .folder = (char *)(uintptr_t) "f-1",
+                           .change_key = (char *)(uintptr_t) "k"};
+    struct cs_cal_row row = {.id = (char *)(uintptr_t) "e-1",
+                             .item_id = (char *)(uintptr_t) "e-1",
+                             .type = 's',
+                             .start_utc_ms = T,
+                             .end_utc_ms = T + 1000};
 
     assert_int_equal(cs_mailbox_new("acme", "ann@contoso.example", 3, &m), 0);
     cs_mailbox_configure(m, &tenant, T);
@@ -80,9 +86,10 @@ static struct cs_mailbox *make(void)
     m->map_dirty = true;
     m->phase = CS_BOX_LIVE;
     m->slices = calloc(2, sizeof(*m->slices));
-    m->slices[0] = (struct cs_box_slice){.id = 0, .from_ms = T - 1000, .to_ms = CS_NEVER, .done = true};
-    m->slices[1] = (struct cs_box_slice){.id = 1, .from_ms = CS_NEVER, .to_ms = T - 1000,
-                                         .cursor = strdup("2025-01-01T00:00:00Z")};
+    m->slices[0] =
+        (struct cs_box_slice){.id = 0, .from_ms = T - 1000, .to_ms = CS_NEVER, .done = true};
+    m->slices[1] = (struct cs_box_slice){
+        .id = 1, .from_ms = CS_NEVER, .to_ms = T - 1000, .cursor = strdup("2025-01-01T00:00:00Z")};
     m->n_slices = 2;
     m->slices_dirty = true;
     assert_int_equal(cs_mailbox_owe(m, &look, T - 77), 0);
@@ -95,7 +102,8 @@ static struct cs_mailbox *make(void)
     m->retry_ms = T + 900;
     m->counters.upserts = 5;
     m->inflight = calloc(1, sizeof(*m->inflight));
-    snprintf(m->inflight->job_id, sizeof(m->inflight->job_id), "01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d3f");
+    snprintf(m->inflight->job_id, sizeof(m->inflight->job_id),
+             "01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d3f");
     m->inflight->type = CS_JOB_MAIL_ITEMS;
     m->inflight->lane = CS_LANE_LIVE;
     m->inflight->attempt = 3;
@@ -212,7 +220,8 @@ static void test_a_leftover_stays_one(void **state)
 {
     struct cs_mailbox *m = make();
     struct cs_look left = {.id = (char *)(uintptr_t) "m-9", .why = CS_WHY_LEFTOVER};
-    struct cs_look look = {.id = (char *)(uintptr_t) "m-9", .why = CS_WHY_LOOK, .seen = CS_SEEN_GONE};
+    struct cs_look look = {
+        .id = (char *)(uintptr_t) "m-9", .why = CS_WHY_LOOK, .seen = CS_SEEN_GONE};
     size_t e = 0, i = 0;
     struct cs_box_look *found;
 
@@ -251,7 +260,8 @@ static void refuse(const char *stream, const char *value, int error)
     const char *reason = NULL;
 
     assert_int_equal(cs_mailbox_new("acme", "ann", 0, &m), 0);
-    assert_int_equal(cs_stream_load(m, stream, strlen(stream), value, strlen(value), &reason), error);
+    assert_int_equal(cs_stream_load(m, stream, strlen(stream), value, strlen(value), &reason),
+                     error);
     if (error < 0)
         assert_non_null(reason);
     cs_mailbox_free(m);
@@ -264,16 +274,20 @@ static void test_what_is_refused(void **state)
     refuse("mail:f", "{", -EBADMSG);
     refuse("mail:f", "[]", -EINVAL);
     refuse("mail:f", "{\"kind\":\"mail\",\"phase\":\"live\",\"rounds\":1}", -EINVAL);
-    refuse("mail:f", "{\"kind\":\"mail\",\"phase\":\"odd\",\"generation\":1,\"rounds\":1}", -EINVAL);
-    refuse("mail:f", "{\"kind\":\"mail\",\"phase\":\"live\",\"generation\":\"1\",\"rounds\":1}", -EINVAL);
-    refuse("mail:f", "{\"kind\":\"mail\",\"phase\":\"live\",\"generation\":1,\"rounds\":1,\"new\":{}}", 0);
+    refuse("mail:f", "{\"kind\":\"mail\",\"phase\":\"odd\",\"generation\":1,\"rounds\":1}",
+           -EINVAL);
+    refuse("mail:f", "{\"kind\":\"mail\",\"phase\":\"live\",\"generation\":\"1\",\"rounds\":1}",
+           -EINVAL);
+    refuse("mail:f",
+           "{\"kind\":\"mail\",\"phase\":\"live\",\"generation\":1,\"rounds\":1,\"new\":{}}", 0);
     refuse("mail:", "{}", -EINVAL);
     refuse("nonsense", "{}", -EINVAL);
     refuse("items/01", "{\"items\":[]}", -EINVAL);
     refuse("items/x", "{\"items\":[]}", -EINVAL);
     refuse("items", "{\"items\":[{\"owed_since\":\"2026-01-01T00:00:00.000Z\"}]}", -EINVAL);
     refuse("slices", "{\"slices\":[{\"id\":0,\"from\":null,\"to\":null}]}", -EINVAL);
-    refuse("cal:default", "{\"phase\":\"live\",\"generation\":1,\"rounds\":0,\"table_entries\":0}", -EINVAL);
+    refuse("cal:default", "{\"phase\":\"live\",\"generation\":1,\"rounds\":0,\"table_entries\":0}",
+           -EINVAL);
     refuse("folders", "{\"phase\":\"parked\"}", -EINVAL);
 }
 
@@ -301,9 +315,12 @@ static void test_a_partition_is_rebuilt(void **state)
     m->counters.upserts = 99;
     m->dirty = true;
     assert_int_equal(cs_stream_flush(m, keep, &e), 0);
-    assert_int_equal(cs_restore_entry(e.restore, "acme/bob@contoso.example/folders", 32, "{", 1), 0);
-    assert_int_equal(cs_restore_entry(e.restore, "acme/gone@contoso.example/folders", 33, "{}", 2), 0);
-    assert_int_equal(cs_restore_entry(e.restore, "acme/gone@contoso.example/folders", 33, NULL, 0), 0);
+    assert_int_equal(cs_restore_entry(e.restore, "acme/bob@contoso.example/folders", 32, "{", 1),
+                     0);
+    assert_int_equal(cs_restore_entry(e.restore, "acme/gone@contoso.example/folders", 33, "{}", 2),
+                     0);
+    assert_int_equal(cs_restore_entry(e.restore, "acme/gone@contoso.example/folders", 33, NULL, 0),
+                     0);
     assert_int_equal(cs_restore_finish(e.restore, count_bad, &bad, &part), 0);
     assert_int_equal(part->mailboxes.n, 2);
     assert_int_equal(bad, 1);

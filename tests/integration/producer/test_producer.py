@@ -129,7 +129,7 @@ def test_commits_of_unknown_result(t):
     site = site_of(t, kafka, boxes, settings={"schedule.slice_items": 5})
     worker = FakeWorker(t, kafka)
     producer = site.producer(env={"CRMSYNC_TEST_CRASH_AT": "commit_cut:12"})
-    wait_for(lambda: worker.check() or all(is_live(worker, b) for b in boxes), 120, "every mailbox is live")
+    wait_for(lambda: worker.check() or all(is_live(worker, b) for b in boxes), 170, "every mailbox is live")
     unknown = producer.metrics()['crmsync_producer_commits_total{result="unknown"}']
     check(unknown >= 10, f"only {unknown} commits had an unknown result")
     check_equal(producer.stop(), 0, "exit code")
