@@ -28,6 +28,7 @@ struct script_server {
     int listen_fd, stop_fd, port;
     const struct script_step *steps;
     size_t n_steps;
+    const struct script_route *routes;
     struct connection conns[CONNECTIONS_MAX];
     size_t n_conns;
     char *requests[REQUESTS_MAX];
@@ -71,8 +72,17 @@ static bool send_all(int fd, const char *p, size_t n)
 static bool answer(struct script_server *s, struct connection *c, size_t n)
 {
     const struct script_step *step;
+    const struct script_route *route = NULL;
     unsigned i;
 
+    if (s->routes != NULL) {
+        char kept = c->in[n];
+
+        c->in[n] = '\0';
+        for (route = s->routes; strstr(c->in, route->match) == NULL; route++)
+            ;
+        c->in[n] = kept;
+    }
     pthread_mutex_lock(&s->lock);
     i = s->n_requests;
     if (i < REQUESTS_MAX)
@@ -81,6 +91,8 @@ static bool answer(struct script_server *s, struct connection *c, size_t n)
     pthread_mutex_unlock(&s->lock);
     memmove(c->in, c->in + n, c->len - n + 1);
     c->len -= n;
+    if (route != NULL)
+        return send_all(c->fd, route->bytes, strlen(route->bytes));
     if (i >= s->n_steps)
         return false;
     step = &s->steps[i];
@@ -154,7 +166,8 @@ static void *run(void *user)
     return NULL;
 }
 
-struct script_server *script_server_start(const struct script_step *steps, size_t n)
+static struct script_server *start(const struct script_step *steps, size_t n,
+                                   const struct script_route *routes)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct script_server *s = calloc(1, sizeof(*s));
@@ -164,6 +177,7 @@ struct script_server *script_server_start(const struct script_step *steps, size_
         return NULL;
     s->steps = steps;
     s->n_steps = n;
+    s->routes = routes;
     s->stop_fd = eventfd(0, EFD_CLOEXEC);
     s->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     pthread_mutex_init(&s->lock, NULL);
@@ -179,6 +193,16 @@ struct script_server *script_server_start(const struct script_step *steps, size_
     }
     s->port = ntohs(at.sin_port);
     return s;
+}
+
+struct script_server *script_server_start(const struct script_step *steps, size_t n)
+{
+    return start(steps, n, NULL);
+}
+
+struct script_server *script_server_start_routes(const struct script_route *routes)
+{
+    return start(NULL, 0, routes);
 }
 
 void script_server_stop(struct script_server *s)

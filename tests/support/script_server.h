@@ -1,6 +1,6 @@
 /* script_server.h - an HTTP server on loopback that says exactly what a test wrote down.
  *
- * Each request that arrives takes the next step of the script, on whatever connection. One thread; the test looks
+ * Each request that arrives takes the next step of the script, on whatever connection; or the first route that fits it. One thread; the test looks
  * at what was asked through the functions below, which lock.
  */
 #ifndef CS_TESTS_SCRIPT_SERVER_H
@@ -21,10 +21,18 @@ struct script_step {
     enum script_then then;
 };
 
+/* An answer by what is asked, any number of times: the first whose match is in the request (head and body) is sent. */
+struct script_route {
+    const char *match; /* "" ends the list and matches everything */
+    const char *bytes;
+};
+
 struct script_server;
 
 /** steps are borrowed. A request beyond the last step is counted and its connection closed. NULL: no socket. */
 struct script_server *script_server_start(const struct script_step *steps, size_t n);
+/** routes is borrowed, and may be filled in until the first request. */
+struct script_server *script_server_start_routes(const struct script_route *routes);
 void script_server_stop(struct script_server *s);
 int script_server_port(const struct script_server *s);
 unsigned script_server_connections(struct script_server *s);
