@@ -3,14 +3,20 @@
  * Pages go by key, never by the service's next link, which skips by count: an item deleted meanwhile would pull another
  * over the page's edge unseen. The next page is "received at or before the last one seen", so it overlaps by the items of
  * that moment, and whatever was there all the while is listed. Only inside one moment with more items than a page are
- * links followed, and that walk is repeated until one brings nothing new.
+ * links followed, and that walk is repeated until one brings nothing new. Such a moment is not divided between jobs: it
+ * gets one that begins at it, whose usual bounds wait for its end, since a job that stopped inside would leave the cursor
+ * that it came with. Its own bounds are MOMENT_ITEMS, MOMENT_BYTES and MOMENT_WALKS.
  *
  * A millisecond is added to the moment, because times may have more digits than we keep.
+ *
+ * The cursor is the time that the walk has come to, with "<" before it where that moment is done.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/backoff.h"
 #include "common/clock.h"
 #include "worker/graph_url.h"
 #include "worker/job_priv.h"
@@ -19,6 +25,9 @@
 #define PAGE_MAX      1000              /* $top's upper limit (user-list-messages) */
 #define PAGE_BYTES    (4 * 1024 * 1024) /* of an answer; above it the next page is smaller */
 #define BEGINNING     "1900-01-01T00:00:00Z"
+#define MOMENT_ITEMS  10000
+#define MOMENT_BYTES  (128 * 1024 * 1024) /* of answers kept */
+#define MOMENT_WALKS  20
 
 static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_reply *reply);
 
@@ -78,12 +87,53 @@ static void ask_link(struct cs_job_run *run, size_t i)
         call->want_text = run->tenant->body == CS_BODY_TEXT;
 }
 
-static bool is_known(const struct cs_job_run *run, const char *id)
+static uint64_t hash_of(const struct cs_envelope *env)
 {
-    for (size_t i = run->n_obs; i > 0; i--)
-        if (strcmp(run->obs[i - 1].env.id, id) == 0)
-            return true;
-    return false;
+    uint64_t h = UINT64_C(14695981039346656037);
+
+    for (const char *p = env->id; *p != '\0'; p++)
+        h = (h ^ (unsigned char)*p) * UINT64_C(1099511628211);
+    h = cs_mix64(h);
+    for (const char *p = env->change_key; *p != '\0'; p++)
+        h = (h ^ (unsigned char)*p) * UINT64_C(1099511628211);
+    h = cs_mix64(h);
+    return h != 0 ? h : 1;
+}
+
+/* Where the hash is, or the free place for it. */
+static uint64_t *place(uint64_t *table, size_t cap, uint64_t h)
+{
+    size_t at = (size_t)h & (cap - 1);
+
+    while (table[at] != 0 && table[at] != h)
+        at = (at + 1) & (cap - 1);
+    return &table[at];
+}
+
+/* Has a walk of this moment seen this version of the item? From now on one has. @return 1, 0, -ENOMEM */
+static int know(struct cs_part_run *part, const struct cs_envelope *env)
+{
+    uint64_t h = hash_of(env), *at;
+
+    if ((part->n_known + 1) * 2 > part->cap_known) {
+        size_t cap = part->cap_known > 0 ? part->cap_known * 2 : 1024;
+        uint64_t *table = calloc(cap, sizeof(*table));
+
+        if (table == NULL)
+            return -ENOMEM;
+        for (size_t i = 0; i < part->cap_known; i++)
+            if (part->known[i] != 0)
+                *place(table, cap, part->known[i]) = part->known[i];
+        free(part->known);
+        part->known = table;
+        part->cap_known = cap;
+    }
+    at = place(part->known, part->cap_known, h);
+    if (*at == h)
+        return 1;
+    *at = h;
+    part->n_known++;
+    return 0;
 }
 
 /* Observes the page's items. @return items; *last_ms: received time of the last one (CS_NEVER: none). */
@@ -106,8 +156,15 @@ static size_t observe_page(struct cs_job_run *run, size_t i, const struct cs_rep
             continue;
         if (env.received_utc_ms != CS_NEVER)
             *last_ms = env.received_utc_ms;
-        if (part->dense && !is_known(run, env.id))
+        if (part->dense) {
+            int known = know(part, &env);
+
+            if (known < 0)
+                cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
+            if (known != 0)
+                continue;
             part->fresh++;
+        }
         obs = cs_run_observe(run, env.id, CS_OBS_ITEM, CS_SRC_LIST, reply);
         if (obs == NULL)
             break;
@@ -123,14 +180,14 @@ static size_t observe_page(struct cs_job_run *run, size_t i, const struct cs_rep
 static bool set_cursor(struct cs_job_run *run, size_t i)
 {
     struct cs_part_run *part = &run->parts[i];
-    char text[CS_TIME_TEXT];
+    char text[CS_TIME_TEXT + 1] = "<";
 
     free(part->cursor);
     part->cursor = NULL;
     if (part->seen_down_to_ms == CS_NEVER) /* the job came without one too */
         return true;
-    cs_time_format(part->seen_down_to_ms, text);
-    part->cursor = strdup(text);
+    cs_time_format(part->seen_down_to_ms, text + 1);
+    part->cursor = strdup(part->below ? text : text + 1);
     if (part->cursor == NULL)
         cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
     return part->cursor != NULL;
@@ -140,25 +197,63 @@ static void go_on(struct cs_job_run *run, size_t i)
 {
     struct cs_part_run *part = &run->parts[i];
 
-    if (part->dense || cs_run_has_room(run, part))
+    if (cs_run_has_room(run, part))
         ask_page(run, i);
     else if (set_cursor(run, i))
         cs_part_end(run, i, CS_MORE, NULL);
 }
 
-/* The end of a walk inside one moment. */
-static void end_dense_walk(struct cs_job_run *run, size_t i)
+static void begin_walk(struct cs_job_run *run, size_t i)
 {
     struct cs_part_run *part = &run->parts[i];
 
-    if (part->fresh > 0) { /* something shifted under the links: walk again */
-        part->fresh = 0;
-        ask_page(run, i);
+    free(part->cursor); /* the links of another walk are no loop */
+    free(part->last_link);
+    part->cursor = NULL;
+    part->last_link = NULL;
+    part->fresh = 0;
+    part->walks++;
+    ask_page(run, i);
+}
+
+/* A moment with more items than a page: in a job that begins at it. */
+static void begin_moment(struct cs_job_run *run, size_t i)
+{
+    struct cs_part_run *part = &run->parts[i];
+
+    if (part->advanced) {
+        if (set_cursor(run, i))
+            cs_part_end(run, i, CS_MORE, NULL);
+        return;
+    }
+    part->dense = true;
+    if (part->page_size <= PAGE_MAX / 4)
+        part->page_size *= 4;
+    begin_walk(run, i);
+}
+
+/* The end of a walk inside one moment. */
+static void end_walk(struct cs_job_run *run, size_t i)
+{
+    struct cs_part_run *part = &run->parts[i];
+
+    if (part->fresh > 0) { /* the first walk, or something shifted under the links: walk again */
+        begin_walk(run, i);
         return;
     }
     part->dense = false;
     part->below = true; /* the moment is done */
+    part->advanced = true;
     go_on(run, i);
+}
+
+/* Half a moment cannot be left behind: where it does not fit, nothing of the job counts. */
+static bool moment_fits(struct cs_job_run *run, const struct cs_part_run *part)
+{
+    if (part->n_known <= MOMENT_ITEMS && run->bytes <= MOMENT_BYTES && part->walks <= MOMENT_WALKS)
+        return true;
+    cs_run_fail_code(run, CS_RETRY, CS_CODE_PAGE_TOO_LARGE);
+    return false;
 }
 
 static void shrink(struct cs_job_run *run, size_t i, const struct cs_verdict *why)
@@ -166,18 +261,24 @@ static void shrink(struct cs_job_run *run, size_t i, const struct cs_verdict *wh
     struct cs_part_run *part = &run->parts[i];
 
     if (part->page_size <= 1) {
-        if (set_cursor(run, i))
+        if (part->dense)
+            cs_run_fail(run, why);
+        else if (set_cursor(run, i))
             cs_part_end(run, i, CS_RETRY, why);
         return;
     }
     part->page_size /= 2;
-    ask_page(run, i);
+    if (part->dense)
+        begin_walk(run, i);
+    else
+        ask_page(run, i);
 }
 
 static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_reply *reply)
 {
     size_t i = call->index, items;
     struct cs_part_run *part = &run->parts[i];
+    size_t observed = run->n_obs;
     bool has_next, moved;
     int64_t last_ms;
 
@@ -191,7 +292,9 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
                                        .scope = CS_SCOPE_STREAM,
                                        .retry_after_ms = -1};
 
-        if (set_cursor(run, i)) /* after a page cs_part_end() makes it `more` */
+        if (part->dense)
+            cs_run_fail(run, reply->ok ? &bad : &reply->verdict);
+        else if (set_cursor(run, i)) /* after a page cs_part_end() makes it `more` */
             cs_part_end(run, i, reply->ok ? CS_RETRY : reply->verdict.outcome,
                         reply->ok ? &bad : &reply->verdict);
         return;
@@ -215,13 +318,16 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
         /* inside one moment links are followed; a page size may not change on the way */
         bool follow = has_next && cs_part_follow(run, i, reply->page.next_link, true);
 
-        (void)cs_run_keep(run, reply);
-        if (part->ended || run->failed)
+        if (run->n_obs > observed)
+            (void)cs_run_keep(run, reply);
+        if (part->ended) /* a link that leads nowhere */
+            cs_run_fail(run, &part->why);
+        if (run->failed || !moment_fits(run, part))
             return;
         if (follow)
             ask_link(run, i);
         else
-            end_dense_walk(run, i);
+            end_walk(run, i);
         return;
     }
     if (reply->len > PAGE_BYTES && part->page_size > 1)
@@ -240,16 +346,10 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
     if (moved) {
         part->seen_down_to_ms = last_ms;
         part->below = false;
-        go_on(run, i);
-    } else if (part->page_size < PAGE_MAX) {
-        part->page_size = part->page_size * 2 < PAGE_MAX
-                              ? part->page_size * 2
-                              : PAGE_MAX; /* a moment larger than a page */
+        part->advanced = true;
         go_on(run, i);
     } else if (part->seen_down_to_ms != CS_NEVER) {
-        part->dense = true;
-        part->fresh = 0;
-        ask_page(run, i);
+        begin_moment(run, i);
     } else {
         const struct cs_verdict bad = {.outcome = CS_RETRY,
                                        .code = CS_CODE_BAD_ANSWER,
@@ -266,9 +366,13 @@ static enum cs_step list(struct cs_job_run *run)
     for (size_t i = 0; i < run->job.n_parts; i++) {
         struct cs_part_run *part = &run->parts[i];
 
+        const char *at = part->cursor;
+
         part->page_size = run->jobs->p.limits.slice_page;
-        if (part->cursor != NULL &&
-            cs_time_parse(part->cursor, strlen(part->cursor), &part->seen_down_to_ms) < 0) {
+        part->below = at != NULL && at[0] == '<';
+        if (part->below)
+            at++;
+        if (at != NULL && cs_time_parse(at, strlen(at), &part->seen_down_to_ms) < 0) {
             cs_run_fail_code(run, CS_REJECT, CS_CODE_CURSOR_REFUSED);
             return CS_STEP_END;
         }

@@ -63,8 +63,12 @@ struct cs_part_run {
     /* slices: walking down by key */
     int64_t seen_down_to_ms; /* received time of the last item of the page before; CS_NEVER: none */
     bool below;              /* that moment is done with: go on strictly below it */
+    bool advanced;           /* the cursor this job would leave is another than it came with */
     bool dense;              /* inside one moment with more items than a page */
     size_t fresh;            /* dense: items that this walk brought and no other before */
+    unsigned walks;          /* dense: begun */
+    uint64_t *known;         /* dense: hashes of what was seen, a table with open addresses; 0: free */
+    size_t n_known, cap_known;
 };
 
 enum cs_obs_kind { CS_OBS_ITEM, CS_OBS_REMOVED, CS_OBS_GONE };

@@ -85,6 +85,7 @@ static void run_free(struct cs_job_run *run)
     for (size_t i = 0; run->parts != NULL && i < run->job.n_parts; i++) {
         free(run->parts[i].cursor);
         free(run->parts[i].last_link);
+        free(run->parts[i].known);
     }
     free(run->parts);
     free(run->obs);
@@ -423,6 +424,10 @@ void cs_run_leave(struct cs_job_run *run, const char *id, enum cs_why why, enum 
         id, folder, change_key != NULL && change_key[0] != '\0' ? change_key : NULL, from_folder};
     bool ok = true;
 
+    if (f->n_left == CS_FEEDBACK_LEFT_MAX) { /* more than a feedback can say: nothing of the job counts */
+        cs_run_fail_code(run, CS_RETRY, CS_CODE_PAGE_TOO_LARGE);
+        return;
+    }
     for (size_t i = 0; i < 4; i++)
         if (from[i] != NULL && (parts[i] = strdup(from[i])) == NULL)
             ok = false;
