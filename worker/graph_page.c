@@ -1,6 +1,7 @@
 #include "worker/graph_page.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -27,6 +28,7 @@ static struct cs_js get_nocase(struct cs_js obj, const char *name)
 
 void cs_graph_error_code_of(struct cs_js root, char out[CS_ERROR_CODE_MAX])
 {
+    static const char name[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
     struct cs_js error = cs_js_get(root, "error");
 
     out[0] = '\0';
@@ -34,18 +36,9 @@ void cs_graph_error_code_of(struct cs_js root, char out[CS_ERROR_CODE_MAX])
         char code[256];
         int n = cs_js_str_into(cs_js_get(error, "code"), code, sizeof(code));
 
-        if (n > 0 && !only_digits(code)) {
-            size_t kept = 0;
-
-            for (int i = 0; i < n && kept < CS_ERROR_CODE_MAX - 1; i++) {
-                char c = code[i];
-
-                if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                    c == '_' || c == '.' || c == '-')
-                    out[kept++] = c;
-            }
-            out[kept] = '\0';
-        }
+        /* a code is a name; one with anything else in it might be content */
+        if (n > 0 && !only_digits(code) && code[strspn(code, name)] == '\0')
+            (void)snprintf(out, CS_ERROR_CODE_MAX, "%.*s", CS_ERROR_CODE_MAX - 1, code);
         error = get_nocase(error, "innerError");
     }
 }

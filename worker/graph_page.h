@@ -40,7 +40,8 @@ bool cs_page_next(const struct cs_page *page, struct cs_js_iter *it, struct cs_j
 /**
  * The most detailed error code of a body: the innermost non-empty "code" along error and its nested
  * innerError (any casing); codes of digits only ("429") say nothing more than the status and do not
- * count. Only [A-Za-z0-9_.-] are kept. Never the message. Any bytes are accepted, an HTML page gives "".
+ * count, nor does one with more than [A-Za-z0-9_.-] in it, which might be content. Never the message.
+ * Any bytes are accepted, an HTML page gives "".
  */
 void cs_graph_error_code(const char *p, size_t n, char out[CS_ERROR_CODE_MAX]);
 /** The same of a checked value (the body of a batch's member). */
