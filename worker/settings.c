@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/tenant.h"
 
@@ -86,10 +87,16 @@ static int check(const char *path, const struct cs_worker_conf *conf, struct cs_
 {
     struct cs_conf_error common;
 
-    if (cs_common_conf_check(&conf->common, &common) == 0)
-        return 0;
-    snprintf(err->text, sizeof(err->text), "%.180s: %.320s", path, common.text);
-    return -EINVAL;
+    if (cs_common_conf_check(&conf->common, &common) < 0) {
+        snprintf(err->text, sizeof(err->text), "%.180s: %.320s", path, common.text);
+        return -EINVAL;
+    }
+    /* libcurl would find out at the first request of every mailbox */
+    if (conf->common.graph_ca_file[0] != '\0' && access(conf->common.graph_ca_file, R_OK) < 0) {
+        snprintf(err->text, sizeof(err->text), "%.180s: graph.ca_file: %s", path, strerror(errno));
+        return -EINVAL;
+    }
+    return 0;
 }
 
 int cs_worker_conf_load(const char *path, struct cs_worker_conf *ret, struct cs_tenant_set **tenants,

@@ -85,6 +85,15 @@ def test_the_token_endpoint_is_verified_too(t):
     expect_refused(bed, login)
 
 
+def test_authorities_that_cannot_be_read_are_refused_at_start(t):
+    bed = bed_with(t, (), {"graph.ca_file": str(t.dir / "none.pem")})
+    for verb in ("check-config", "run"):
+        refused = bed.site.command("crmsync-worker", verb)
+        check_equal(refused.returncode, 78, f"{verb}: {refused}")
+        check("crmsync.cfg: graph.ca_file: No such file" in refused.stderr + refused.stdout, f"{refused}")
+
+
 if __name__ == "__main__":
     main(test_a_trusted_certificate_is_taken, test_an_unknown_authority_is_refused, test_another_authority_is_refused,
-         test_a_certificate_for_another_host_is_refused, test_the_token_endpoint_is_verified_too)
+         test_a_certificate_for_another_host_is_refused, test_the_token_endpoint_is_verified_too,
+         test_authorities_that_cannot_be_read_are_refused_at_start)
