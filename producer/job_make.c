@@ -104,7 +104,7 @@ static int make_calendar_part(const struct cs_mailbox *m, struct cs_job *job,
     ret->to_utc_ms = m->cal.to_ms;
     if (cs_msg_dup("cal:default", &ret->stream) < 0 || cs_msg_dup(m->cal.cursor, &ret->cursor) < 0)
         return -ENOMEM;
-    if (left == 0)
+    if (left == 0 || job->rows != NULL)
         return 0;
     job->rows = calloc(left, sizeof(*job->rows));
     if (job->rows == NULL)

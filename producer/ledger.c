@@ -28,7 +28,8 @@ struct cs_ledger {
     struct cs_log *log;
     bool transactional;
     bool test_hooks; /* Graph is a simulator on this machine */
-    char txn_id[2][160];
+    int64_t transaction_timeout_ms;
+    char txn_id[2][360];
     struct cs_kafka_out *out[2]; /* the thread's */
     unsigned turn;
     struct cs_kafka_read *reader; /* the thread's */
@@ -289,16 +290,31 @@ static enum cs_kafka_result transact(struct cs_ledger *l, struct cs_kafka_out *o
     return r;
 }
 
+static bool has_own_id(const struct cs_ledger *l)
+{
+    return l->conf.instance_id != NULL && l->conf.instance_id[0] != '\0';
+}
+
+/* The coordinator fences a transaction that it has timed out in the same words as one whose id another process has
+ * taken. Ids made at random are nobody else's, and a stop of ours (a debugger, a suspended machine) shows in the time. */
+static bool is_fenced(const struct cs_ledger *l, int64_t begun_ms)
+{
+    return has_own_id(l) && cs_clock_mono_ms() - begun_ms < l->transaction_timeout_ms / 2;
+}
+
 static void commit_transaction(struct cs_ledger *l, struct cs_ledger_result *ret)
 {
     unsigned which = l->turn;
     enum cs_kafka_result r = ready_handle(l, which, ret);
+    int64_t begun_ms = cs_clock_mono_ms();
     bool begun = r == CS_KAFKA_OK;
 
     if (begun) {
         r = transact(l, l->out[which]);
         note(ret, l->out[which]);
     }
+    if (r == CS_KAFKA_FENCED && !is_fenced(l, begun_ms))
+        r = CS_KAFKA_UNKNOWN;
     switch (r) {
     case CS_KAFKA_OK:
         l->turn ^= 1u; /* the other one need not wait for this commit to settle */
@@ -411,6 +427,8 @@ static bool end_orphans(struct cs_ledger *l, struct cs_ledger_result *ret)
     for (unsigned i = 0; i < 2 && l->transactional && r == CS_KAFKA_OK; i++)
         do {
             r = ready_handle(l, i, ret);
+            if (r == CS_KAFKA_FENCED && !has_own_id(l))
+                r = CS_KAFKA_FATAL;
             if (r == CS_KAFKA_FATAL)
                 pause_a_little();
         } while (r == CS_KAFKA_FATAL && !is_cancelled(l));
@@ -494,7 +512,7 @@ static int name_ids(struct cs_ledger *l)
         name = random;
     }
     for (int i = 0; i < 2; i++)
-        snprintf(l->txn_id[i], sizeof(l->txn_id[i]), "%.20s%s-%.100s-%c", l->conf.kafka_prefix,
+        snprintf(l->txn_id[i], sizeof(l->txn_id[i]), "%.200s%s-%.100s-%c", l->conf.kafka_prefix,
                  CS_GROUP_PRODUCER, name, 'a' + i);
     return 0;
 }
@@ -513,6 +531,10 @@ int cs_ledger_new(const struct cs_common_conf *conf, struct cs_kafka_in *in, str
     l->log = log;
     l->transactional = conf->kafka_delivery == CS_EXACTLY_ONCE;
     l->test_hooks = cs_url_is_loopback(conf->graph_base_url);
+    l->transaction_timeout_ms = 15000; /* kafka_out.c's */
+    for (size_t i = 0; i < conf->kafka_properties.n; i++)
+        if (strcmp(conf->kafka_properties.keys[i], "transaction.timeout.ms") == 0)
+            l->transaction_timeout_ms = strtoll(conf->kafka_properties.values[i], NULL, 10);
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->wake, NULL);
     {

@@ -169,40 +169,43 @@ struct cs_box_counters {
 struct cs_mailbox {
     char *tenant;
     char *name;
-    int32_t partition;
     const struct cs_tenant *conf; /* borrowed; NULL: no longer configured, so nothing is due */
+    int32_t partition;
     bool broken; /* its state could not be read: nothing is due, nothing is written */
     bool dirty;  /* the mailbox's own entry */
     bool map_dirty;
     bool slices_dirty;
+    bool listing_asked;  /* list the folders at once */
+    bool job_due_out;    /* the job in flight has still to be published */
+    bool status_pending; /* changed since its status was written */
+    bool loaded;         /* stream.h: its own entry was read */
 
     enum cs_box_phase phase;
-    int64_t first_seen_ms;
-    int64_t depth_ms; /* INT64_MIN: all. Fixed at first sight */
-    int64_t
-        anchored_ms; /* UTC time at which the anchors began; CS_NEVER: not yet. Slices carry it */
-
     enum cs_code parked; /* CS_CODE_NONE: not parked */
     int64_t parked_ms;   /* since */
+    int64_t first_seen_ms;
+    int64_t depth_ms;    /* INT64_MIN: all. Fixed at first sight */
+    int64_t anchored_ms; /* when the anchors began; CS_NEVER: not yet. Slices carry it */
 
     struct cs_box_inflight *inflight;
     int64_t last_listing_ms; /* when the last finished listing was issued */
     int64_t listing_interval_ms;
-    bool listing_asked; /* list at once */
 
+    struct cs_fault fault; /* the last one; code CS_CODE_NONE after a success */
     unsigned failures;     /* in a row, of the mailbox as a whole */
     int64_t retry_ms;      /* nothing before; CS_TIME_NONE */
-    struct cs_fault fault; /* the last one; code CS_CODE_NONE after a success */
     int64_t last_success_ms;
     int64_t last_change_ms;
     int64_t slices_done_ms; /* the last slice was done; CS_TIME_NONE */
     struct cs_box_counters counters;
     enum cs_box_state state;
+    enum cs_code status_code; /* as last written */
     int64_t state_since_ms;
+    int64_t status_written_ms;
 
     unsigned live_run;      /* live jobs since the last one of the backfill */
-    int64_t yield_until_ms; /* until then a slice goes before live work; CS_TIME_NONE */
     unsigned turn;          /* alternates backfill work */
+    int64_t yield_until_ms; /* until then a slice goes before live work; CS_TIME_NONE */
 
     struct cs_box_folder **folders; /* sorted by hash */
     size_t n_folders;
@@ -218,7 +221,6 @@ struct cs_mailbox {
     struct cs_box_calendar cal;
 
     /* while it is being read back from the state topic (stream.h) */
-    bool loaded;
     char **asked_ids;
     size_t n_asked_ids;
 
@@ -226,11 +228,7 @@ struct cs_mailbox {
     struct cs_sched_entry sched;
     struct cs_mailbox *next_dirty, *prev_dirty;
     struct cs_dirty_list *in_dirty; /* NULL: in none */
-    bool job_due_out;               /* its job in flight has still to be published */
     int64_t next_run_ms; /* when something is due next, for the status; CS_NEVER: not known */
-    int64_t status_written_ms;
-    enum cs_code status_code; /* as last written */
-    bool status_pending;      /* touched since, and not written yet */
 };
 
 /**

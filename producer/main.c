@@ -42,6 +42,8 @@ static int run_help(FILE *to, int code)
     return code;
 }
 
+static volatile sig_atomic_t cut_short_code; /* what the run ended with, when closing is cut short */
+
 static void on_alarm(int signal)
 {
     static const char text[] =
@@ -50,7 +52,7 @@ static void on_alarm(int signal)
     (void)signal;
     if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
         _exit(EX_SOFTWARE);
-    _exit(0);
+    _exit(cut_short_code);
 }
 
 /* Signals come through a descriptor; the threads of the libraries must not take them. */
@@ -132,6 +134,7 @@ static int run_daemon(const char *path, struct cs_producer_conf *conf,
         goto out;
     }
     code = cs_producer_run(p);
+    cut_short_code = code;
     alarm(STOP_S);
     unblock_signals();
     cs_producer_free(p);

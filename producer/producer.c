@@ -415,7 +415,8 @@ static void wait_for_work(struct cs_producer *p)
     int64_t wait_ms =
         lesser(500, cs_producer_sweep_wait_ms(p)); /* the consumer wants to be asked */
 
-    if (next_ms != CS_NEVER)
+    /* while a batch is tried again nothing is issued: what is due then would make the loop spin */
+    if (next_ms != CS_NEVER && p->batch_tries == 0)
         wait_ms = lesser(wait_ms, next_ms > p->now_ms ? next_ms - p->now_ms : 0);
     if (p->batch_again_mono_ms != CS_NEVER)
         wait_ms = lesser(

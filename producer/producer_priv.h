@@ -99,7 +99,11 @@ struct cs_producer {
     struct cs_tenant_set *tenants;
     struct cs_log *log;
     int signal_fd;
+    int exit_code;
     bool exactly_once;
+    bool stopping;
+    bool failed;    /* leave the loop with exit_code */
+    bool consuming; /* the consumer reads what was assigned */
 
     struct cs_metrics *metrics;
     struct cs_producer_metrics m;
@@ -110,12 +114,12 @@ struct cs_producer {
     struct cs_ledger *ledger;
     struct cs_ledger_batch *batch; /* with the ledger, or waiting to be handed over again */
     int64_t batch_again_mono_ms;   /* when; CS_NEVER: it is with the ledger */
+    uint64_t batches;
     unsigned batch_tries;
     char nonce[CS_UUID_TEXT];
-    uint64_t batches;
 
-    struct cs_schedule *schedule;
     int32_t n_partitions;
+    struct cs_schedule *schedule;
     struct cs_producer_owned *owned; /* by partition number */
     int32_t *assigned;               /* of the last assignment */
     size_t n_assigned;
@@ -127,14 +131,10 @@ struct cs_producer {
     size_t n_dead, cap_dead;
     struct cs_producer_held_list held_batch; /* what the batch with the ledger consumes */
     struct cs_producer_held_list held;       /* taken in after it was made */
-    bool consuming;                          /* the consumer reads what was assigned */
     struct cs_producer_sweep sweep;
 
     int64_t now_ms; /* UTC, of this turn */
     int64_t mono_ms;
-    bool stopping;
-    int exit_code;
-    bool failed; /* leave the loop with exit_code */
 
     /* read by the admin port's thread */
     atomic_int mode;

@@ -708,9 +708,10 @@ static int add_job(struct cs_producer *p, struct cs_ledger_batch *batch, struct 
     char key[CS_KEY_MAX];
     int r = cs_key_mailbox(key, sizeof(key), m->tenant, m->name);
 
-    if (r > 0)
-        r = cs_decide_job(m, &job);
     if (r < 0)
+        return r;
+    r = cs_decide_job(m, &job);
+    if (r != 0)
         return r;
     cs_buf_init(&text, 0);
     cs_job_print(&job, &text);

@@ -16,11 +16,11 @@ static const char *const advice[CS_CODE_COUNT_] = {
     [CS_CODE_TOKEN_REFUSED] =
         "Check that the app registration still has its permissions and admin consent.",
     [CS_CODE_MAILBOX_DENIED] =
-        "Add the mailbox to the mail-enabled security group of the app, or remove it "
-        "from the configuration. A change can take hours to count.",
+        ("Add the mailbox to the mail-enabled security group of the app, or remove it "
+         "from the configuration. A change can take hours to count."),
     [CS_CODE_MAILBOX_MISSING] =
-        "Check the spelling, and that the mailbox exists and has a licence; else "
-        "remove it from the configuration.",
+        ("Check the spelling, and that the mailbox exists and has a licence; else "
+         "remove it from the configuration."),
     [CS_CODE_CURSOR_REFUSED] = "Report it: a stored cursor does not belong to its mailbox.",
     [CS_CODE_CREDENTIALS_REFUSED] =
         "Put a valid client secret or certificate in the tenant's credentials.",
