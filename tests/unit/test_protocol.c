@@ -307,7 +307,7 @@ static char *text(const char *prefix, int n)
 
 static int number(const char *s)
 {
-    return atoi(s + 1);
+    return (int)strtol(s + 1, NULL, 10);
 }
 
 /* Between two requests of a job the world goes on. */
@@ -415,7 +415,7 @@ static void walk(struct run *r, const struct cs_job_part *p)
     int before = r->n;
 
     if (p->cursor != NULL)
-        t = w->tokens[atoi(strrchr(p->cursor, '/') + 1)];
+        t = w->tokens[strtol(strrchr(p->cursor, '/') + 1, NULL, 10)];
     else
         t.pos = w->folders[t.folder].n_log; /* what is told from here on */
     for (int pages = 1 + pick(w, 3); pages > 0 && outcome == CS_MORE; pages--) {
@@ -925,7 +925,7 @@ static void run_many(uint64_t first, int n, struct rules rules, struct result *s
         return;
     }
     if (many != NULL)
-        n = atoi(many);
+        n = (int)strtol(many, NULL, 10);
     for (int i = 0; i < n; i++)
         run_one(first + (uint64_t)i, rules, sum);
     print_message("%d runs, %d kills of the producer, %d items owed to a resync\n", n, sum->kills,
