@@ -12,9 +12,9 @@
 #include "common/kafka.h"
 
 /* Reasons, for programs; others are names of enum cs_code. */
-#define CS_DLQ_JOB_INVALID     "job_invalid"
-#define CS_DLQ_WRONG_PARTITION "wrong_partition" /* not where its key belongs */
-#define CS_DLQ_WRONG_KEY       "wrong_key"       /* the key names another mailbox than the message, or none */
+#define CS_DLQ_JOB_INVALID      "job_invalid"
+#define CS_DLQ_WRONG_PARTITION  "wrong_partition" /* not where its key belongs */
+#define CS_DLQ_WRONG_KEY        "wrong_key" /* the key names another mailbox than the message, or none */
 #define CS_DLQ_OUTPUT_TOO_LARGE "output_too_large" /* the broker takes no message of this size */
 
 struct cs_dlq {
@@ -22,7 +22,8 @@ struct cs_dlq {
     int32_t partition;
     int64_t offset;
     const char *reason; /* static: stable, for programs */
-    const char *detail; /* static: which field, in our words; NULL: none. Never content of the message */
+    const char
+        *detail; /* static: which field, in our words; NULL: none. Never content of the message */
     const char *job_id; /* NULL: could not be read */
     int64_t written_utc_ms;
 };

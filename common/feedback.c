@@ -71,12 +71,12 @@ static enum cs_outcome outcome_get(struct cs_msg *m, const char *where)
 /* Service codes and request ids come from outside: kept only while they are plain tokens. */
 static void token_into(struct cs_msg *m, const char *name, char *out, size_t size)
 {
-    static const char plain[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
     const char *s = NULL;
 
     out[0] = '\0';
-    if (m->error == 0 && cs_json_str(m->obj, name, size - 1, &s) == 0 && s[strspn(s, plain)] == '\0')
+    if (m->error == 0 && cs_json_str(m->obj, name, size - 1, &s) == 0 &&
+        s[strspn(s, plain)] == '\0')
         memcpy(out, s, strlen(s) + 1);
 }
 
@@ -126,8 +126,8 @@ static void part_parse(struct cs_msg *m, cs_json_val v, struct cs_feedback_part 
     ret->slice_id = cs_msg_str(&p, "slice_id", 64, false, "parts[].slice_id");
     ret->outcome = outcome_get(&p, "parts[].outcome");
     ret->cursor = cs_msg_str(&p, "cursor", CS_CURSOR_MAX, false, "parts[].cursor");
-    ret->retry_after_ms = cs_msg_i64(&p, "retry_after_ms", 0, INT64_MAX, false, -1,
-                                     "parts[].retry_after_ms");
+    ret->retry_after_ms =
+        cs_msg_i64(&p, "retry_after_ms", 0, INT64_MAX, false, -1, "parts[].retry_after_ms");
     ret->changes = cs_msg_i64(&p, "changes", 0, INT64_MAX, false, 0, "parts[].changes");
     fault_parse(&p, &ret->fault);
     cs_msg_join(m, &p);
@@ -155,7 +155,8 @@ static void found_parse(struct cs_msg *m, cs_json_val v, struct cs_folder_found 
     ret->id = cs_msg_str(&f, "id", CS_ID_MAX, true, "folders[].id");
     ret->parent_id = cs_msg_str(&f, "parent_id", CS_ID_MAX, false, "folders[].parent_id");
     ret->name = cs_msg_str(&f, "name", CS_PATH_MAX, true, "folders[].name");
-    ret->well_known = cs_msg_str(&f, "well_known", CS_WELL_KNOWN_MAX, false, "folders[].well_known");
+    ret->well_known =
+        cs_msg_str(&f, "well_known", CS_WELL_KNOWN_MAX, false, "folders[].well_known");
     ret->hidden = cs_msg_bool(&f, "hidden", false, false, "folders[].hidden");
     ret->search_folder = cs_msg_bool(&f, "search_folder", false, false, "folders[].search_folder");
     ret->total = cs_msg_i64(&f, "total", 0, INT64_MAX, false, 0, "folders[].total");
@@ -242,8 +243,7 @@ int cs_feedback_parse(const char *p, size_t n, struct cs_feedback *ret, const ch
         return r;
     m.obj = cs_json_root(doc);
     cs_msg_str_into(&m, "job_id", f.job_id, sizeof(f.job_id), "job_id");
-    if (m.error == 0 &&
-        (cs_json_str(m.obj, "type", 32, &s) < 0 || cs_job_type_parse(s, &type) < 0))
+    if (m.error == 0 && (cs_json_str(m.obj, "type", 32, &s) < 0 || cs_job_type_parse(s, &type) < 0))
         cs_msg_fail(&m, -EINVAL, "type");
     f.type = type;
     cs_msg_str_into(&m, "tenant", f.tenant, sizeof(f.tenant), "tenant");

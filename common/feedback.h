@@ -14,13 +14,13 @@
 #define CS_FEEDBACK_ROWS_MAX    5000
 
 struct cs_counts {
-    int64_t items;   /* entries seen */
+    int64_t items;                               /* entries seen */
     int64_t upserts, moves, deletes, left_scope; /* records */
     int64_t pages, requests, bytes;              /* bytes: of answers, decoded */
     int64_t wait_ms;                             /* spent on Retry-After inside the job */
 };
 
-struct cs_fault { /* an error without content */
+struct cs_fault {      /* an error without content */
     enum cs_code code; /* CS_CODE_NONE: none */
     enum cs_scope scope;
     int http_status;
@@ -33,9 +33,10 @@ struct cs_feedback_part {
     int64_t generation;
     char *slice_id;
     enum cs_outcome outcome; /* done, more, retry, resync, reject */
-    char *cursor;            /* the next cursor (path and query; a slice: the time to go on from). For done and more; NULL: unchanged or none */
-    int64_t retry_after_ms;  /* -1: none given */
-    int64_t changes;         /* entries in this part's listing: does it change or sleep? */
+    char *
+        cursor; /* the next cursor (path and query; a slice: the time to go on from). For done and more; NULL: unchanged or none */
+    int64_t retry_after_ms; /* -1: none given */
+    int64_t changes;        /* entries in this part's listing: does it change or sleep? */
     struct cs_fault fault;
 };
 
@@ -47,7 +48,7 @@ struct cs_folder_found {
     char *well_known; /* NULL: none */
     bool hidden;
     bool search_folder;
-    int64_t total;    /* items, non-mail ones included */
+    int64_t total; /* items, non-mail ones included */
     int64_t unread;
 };
 
@@ -58,9 +59,10 @@ struct cs_feedback {
     char mailbox[CS_MAILBOX_MAX + 1];
     enum cs_lane lane;
     int64_t attempt;
-    enum cs_outcome outcome; /* the worst of the parts: reject, retry, resync, more, done in that order */
-    int64_t retry_after_ms;  /* -1: none */
-    struct cs_fault fault;   /* of the whole job (token, mailbox); parts have their own */
+    enum cs_outcome
+        outcome; /* the worst of the parts: reject, retry, resync, more, done in that order */
+    int64_t retry_after_ms; /* -1: none */
+    struct cs_fault fault;  /* of the whole job (token, mailbox); parts have their own */
     struct cs_feedback_part *parts;
     size_t n_parts;
     struct cs_counts counts;
@@ -75,7 +77,8 @@ struct cs_feedback {
     /* calendar.delta */
     struct cs_cal_row *rows; /* rows now out there: add or replace by item_id */
     size_t n_rows;
-    char **series_whole; /* masters whose occurrences in the window are all among rows: other rows of
+    char *
+        *series_whole; /* masters whose occurrences in the window are all among rows: other rows of
                             these series have vanished and are owed a look */
     size_t n_series_whole;
     char **removed; /* Graph ids reported as removed: those with a row are owed a look */

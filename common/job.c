@@ -266,7 +266,8 @@ static void part_parse(struct cs_msg *m, cs_json_val v, struct cs_job_part *ret)
 
     ret->stream = cs_msg_str(&p, "stream", CS_STREAM_MAX + 16, true, "parts[].stream");
     ret->generation = cs_msg_i64(&p, "generation", 0, INT64_MAX, true, 0, "parts[].generation");
-    ret->mode = (enum cs_mode)cs_msg_enum(&p, "mode", mode_names, COUNT(mode_names), "parts[].mode");
+    ret->mode =
+        (enum cs_mode)cs_msg_enum(&p, "mode", mode_names, COUNT(mode_names), "parts[].mode");
     ret->cursor = cs_msg_str(&p, "cursor", CS_CURSOR_MAX, false, "parts[].cursor");
     ret->slice_id = cs_msg_str(&p, "slice_id", 64, false, "parts[].slice_id");
     ret->from_utc_ms = ret->to_utc_ms = CS_NEVER;
@@ -351,8 +352,7 @@ static void check_shape(struct cs_msg *m, const struct cs_job *job)
         break;
     case CS_JOB_FOLDERS:
     case CS_JOB_PROBE:
-    case CS_JOB_TYPE_COUNT_:
-        break;
+    case CS_JOB_TYPE_COUNT_: break;
     }
 }
 
@@ -370,8 +370,7 @@ int cs_job_parse(const char *p, size_t n, struct cs_job *ret, const char **reaso
         return r;
     m.obj = cs_json_root(doc);
     cs_msg_str_into(&m, "job_id", job.job_id, sizeof(job.job_id), "job_id");
-    job.type =
-        (enum cs_job_type)cs_msg_enum(&m, "type", type_names, COUNT(type_names), "type");
+    job.type = (enum cs_job_type)cs_msg_enum(&m, "type", type_names, COUNT(type_names), "type");
     cs_msg_str_into(&m, "tenant", job.tenant, sizeof(job.tenant), "tenant");
     cs_msg_str_into(&m, "mailbox", job.mailbox, sizeof(job.mailbox), "mailbox");
     if (m.error == 0 && !cs_tenant_name_ok(job.tenant))

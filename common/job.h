@@ -24,13 +24,20 @@ enum cs_job_type {
     CS_JOB_TYPE_COUNT_
 };
 
-enum cs_lane { CS_LANE_SEND, CS_LANE_LIVE, CS_LANE_BACKFILL, CS_LANE_REPLAY, CS_LANE_AUDIT, CS_LANE_COUNT_ };
+enum cs_lane {
+    CS_LANE_SEND,
+    CS_LANE_LIVE,
+    CS_LANE_BACKFILL,
+    CS_LANE_REPLAY,
+    CS_LANE_AUDIT,
+    CS_LANE_COUNT_
+};
 
 /* How a part is walked. */
 enum cs_mode {
     CS_MODE_NONE = 0,
-    CS_MODE_ANCHOR,  /* "anchor": to the end of the delta, publishing nothing */
-    CS_MODE_FIRST,   /* "first": a first walk that publishes (a folder that appeared late, a calendar) */
+    CS_MODE_ANCHOR, /* "anchor": to the end of the delta, publishing nothing */
+    CS_MODE_FIRST, /* "first": a first walk that publishes (a folder that appeared late, a calendar) */
     CS_MODE_LIVE,    /* "live": what changed since the cursor */
     CS_MODE_SLICE,   /* "slice": list a time window */
     CS_MODE_PREVIEW, /* "preview": one page of the newest mail, so that a person sees something */
@@ -80,10 +87,11 @@ struct cs_job_part {
     char *stream; /* "mail:<folder id>", "slices", "cal:<calendar id>" */
     int64_t generation;
     enum cs_mode mode;
-    struct cs_folder folder; /* mail.delta; id NULL elsewhere. For a calendar id is the calendar's */
-    char *cursor;            /* path and query under the mailbox, "/v1.0/users/..."; NULL: from the start.
+    struct cs_folder
+        folder;   /* mail.delta; id NULL elsewhere. For a calendar id is the calendar's */
+    char *cursor; /* path and query under the mailbox, "/v1.0/users/..."; NULL: from the start.
                                 For a slice: the receivedDateTime (RFC 3339) to go on from, downwards */
-    int64_t from_utc_ms;     /* window [from, to); CS_NEVER: open at that end */
+    int64_t from_utc_ms; /* window [from, to); CS_NEVER: open at that end */
     int64_t to_utc_ms;
     char *slice_id; /* slices: which one; NULL elsewhere */
 };
@@ -110,7 +118,8 @@ struct cs_job {
     int64_t created_utc_ms;
     int64_t not_after_utc_ms; /* CS_NEVER: none */
     int64_t depth_utc_ms;     /* mail older than this is not published; INT64_MIN: all */
-    int64_t anchored_utc_ms;  /* mail.slice: when the folders' anchors began; CS_NEVER: unknown. What changed since is
+    int64_t
+        anchored_utc_ms; /* mail.slice: when the folders' anchors began; CS_NEVER: unknown. What changed since is
                                  owed a look: it may leave again before its folder's first round, unmentioned */
 
     struct cs_job_part *parts;
@@ -119,11 +128,13 @@ struct cs_job {
     size_t n_items;
     /* The folder map. In: in scope, and for slices only those that have a token. Out: known and
      * excluded. What is in neither is unknown. */
-    struct cs_folder *folders; /* mail.slice, mail.items, mail.delta: those in scope. path may be NULL */
+    struct cs_folder
+        *folders; /* mail.slice, mail.items, mail.delta: those in scope. path may be NULL */
     size_t n_folders;
     uint64_t *folders_out; /* cs_id_hash() of the excluded ones */
     size_t n_folders_out;
-    struct cs_cal_row *rows; /* calendar.delta: rows to settle by reading their id (removed, or vanished from their series) */
+    struct cs_cal_row *
+        rows; /* calendar.delta: rows to settle by reading their id (removed, or vanished from their series) */
     size_t n_rows;
 };
 

@@ -33,7 +33,7 @@ const char *cs_topic_name(enum cs_topic t); /* "jobs.v1" */
 void cs_topic_full(const char *prefix, enum cs_topic t, char out[CS_TOPIC_NAME_MAX]);
 bool cs_topic_parse(const char *prefix, const char *full, enum cs_topic *ret);
 
-#define CS_GROUP_WORKER   "crmsync-worker"   /* group.id is the topic prefix + this */
+#define CS_GROUP_WORKER   "crmsync-worker" /* group.id is the topic prefix + this */
 #define CS_GROUP_PRODUCER "crmsync-producer"
 
 #define CS_KAFKA_MESSAGE_MAX (2 * 1024 * 1024) /* bytes: max.message.bytes of every topic */
@@ -59,18 +59,18 @@ struct cs_kafka_msg {
 struct cs_kafka_offset {
     enum cs_topic topic;
     int32_t partition;
-    int64_t offset;   /* the next one to read; -1: none committed */
-    char *metadata;   /* commit metadata, NUL-terminated or NULL */
+    int64_t offset; /* the next one to read; -1: none committed */
+    char *metadata; /* commit metadata, NUL-terminated or NULL */
 };
 
 /* The way a transactional call ended: decides what may be done next. */
 enum cs_kafka_result {
     CS_KAFKA_OK = 0,
-    CS_KAFKA_AGAIN,   /* not done, nothing lost: call again (a full queue: poll and try again) */
-    CS_KAFKA_ABORT,   /* the transaction must be aborted; its work may be tried again */
+    CS_KAFKA_AGAIN, /* not done, nothing lost: call again (a full queue: poll and try again) */
+    CS_KAFKA_ABORT, /* the transaction must be aborted; its work may be tried again */
     CS_KAFKA_UNKNOWN, /* may have committed: drop this handle, read the committed offsets, then decide */
-    CS_KAFKA_FENCED,  /* another process has our transactional id: exit */
-    CS_KAFKA_FATAL,   /* this handle is dead: make a new one */
+    CS_KAFKA_FENCED,    /* another process has our transactional id: exit */
+    CS_KAFKA_FATAL,     /* this handle is dead: make a new one */
     CS_KAFKA_TOO_LARGE, /* the message can never be produced */
 };
 

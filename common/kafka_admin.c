@@ -13,21 +13,24 @@ struct cs_kafka_admin {
     char *prefix;
 };
 
-#define DAY_MS     "86400000"
-#define WEEK_MS    "604800000"
-#define MONTH_MS   "2592000000"
-#define MAX_BYTES  "2097152"
+#define DAY_MS    "86400000"
+#define WEEK_MS   "604800000"
+#define MONTH_MS  "2592000000"
+#define MAX_BYTES "2097152"
 
-static const struct cs_topic_setting kept_a_week[] = {
-    {"cleanup.policy", "delete"}, {"retention.ms", WEEK_MS}, {"max.message.bytes", MAX_BYTES}, {NULL, NULL}};
-static const struct cs_topic_setting kept_a_month[] = {
-    {"cleanup.policy", "delete"}, {"retention.ms", MONTH_MS}, {"max.message.bytes", MAX_BYTES}, {NULL, NULL}};
+static const struct cs_topic_setting kept_a_week[] = {{"cleanup.policy", "delete"},
+                                                      {"retention.ms", WEEK_MS},
+                                                      {"max.message.bytes", MAX_BYTES},
+                                                      {NULL, NULL}};
+static const struct cs_topic_setting kept_a_month[] = {{"cleanup.policy", "delete"},
+                                                       {"retention.ms", MONTH_MS},
+                                                       {"max.message.bytes", MAX_BYTES},
+                                                       {NULL, NULL}};
 /* the active segment is never compacted, so it is closed once a day; a restore that takes long must still see
  * tombstones */
 static const struct cs_topic_setting compacted[] = {
-    {"cleanup.policy", "compact"},     {"min.cleanable.dirty.ratio", "0.3"},
-    {"segment.ms", DAY_MS},            {"delete.retention.ms", WEEK_MS},
-    {"max.message.bytes", MAX_BYTES},  {NULL, NULL}};
+    {"cleanup.policy", "compact"},    {"min.cleanable.dirty.ratio", "0.3"}, {"segment.ms", DAY_MS},
+    {"delete.retention.ms", WEEK_MS}, {"max.message.bytes", MAX_BYTES},     {NULL, NULL}};
 
 const struct cs_topic_setting *cs_topic_settings(enum cs_topic t)
 {

@@ -88,7 +88,8 @@ static int set(rd_kafka_conf_t *rkconf, const char *name, const char *value,
     /* errstr quotes the value, which may be a password */
     if (err != NULL)
         snprintf(err->text, sizeof(err->text),
-                 "kafka.properties: %.200s: librdkafka does not know it or refuses its value", name);
+                 "kafka.properties: %.200s: librdkafka does not know it or refuses its value",
+                 name);
     return -EINVAL;
 }
 

@@ -19,8 +19,9 @@ struct cs_kafka_group {
 struct cs_kafka_in {
     struct cs_kafka_base base; /* first: librdkafka's opaque */
     rd_kafka_t *rk;
-    rd_kafka_queue_t *events;   /* rebalances and errors */
-    rd_kafka_queue_t *messages; /* the partitions' queues are forwarded here, so that messages and events are pulled
+    rd_kafka_queue_t *events; /* rebalances and errors */
+    rd_kafka_queue_t *
+        messages; /* the partitions' queues are forwarded here, so that messages and events are pulled
                                    apart and nothing needs to be paused */
     int fd;
     char *prefix;
@@ -145,9 +146,9 @@ static int on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
     return 0; /* json stays librdkafka's */
 }
 
-int cs_kafka_in_new(const struct cs_common_conf *conf, const char *group, const enum cs_topic *topics,
-                    size_t n, struct cs_log *log, struct cs_kafka_in **ret,
-                    struct cs_conf_error *err)
+int cs_kafka_in_new(const struct cs_common_conf *conf, const char *group,
+                    const enum cs_topic *topics, size_t n, struct cs_log *log,
+                    struct cs_kafka_in **ret, struct cs_conf_error *err)
 {
     static const struct cs_kafka_prop defaults[] = {
         {"session.timeout.ms", "15000"},
@@ -354,8 +355,8 @@ enum cs_kafka_event cs_kafka_in_next(struct cs_kafka_in *in, bool want_messages,
         } else if (left > 0) {
             m = rd_kafka_consumer_poll(in->rk, (int)(left > 50 ? 50 : left));
             if (m != NULL) {
-                event = m->err != RD_KAFKA_RESP_ERR_NO_ERROR ? of_error(in, m->err)
-                                                             : CS_KAFKA_EV_NONE;
+                event =
+                    m->err != RD_KAFKA_RESP_ERR_NO_ERROR ? of_error(in, m->err) : CS_KAFKA_EV_NONE;
                 rd_kafka_message_destroy(m);
                 if (event != CS_KAFKA_EV_NONE)
                     return event;
@@ -406,8 +407,8 @@ void cs_kafka_offsets_free(struct cs_kafka_offset *offsets, size_t n)
     free(offsets);
 }
 
-int cs_kafka_in_committed(struct cs_kafka_in *in, const int32_t *partitions, size_t n, int timeout_ms,
-                          struct cs_kafka_offset **ret, size_t *ret_n)
+int cs_kafka_in_committed(struct cs_kafka_in *in, const int32_t *partitions, size_t n,
+                          int timeout_ms, struct cs_kafka_offset **ret, size_t *ret_n)
 {
     rd_kafka_topic_partition_list_t *list =
         rd_kafka_topic_partition_list_new((int)(n * in->n_topics));

@@ -25,9 +25,9 @@ enum cs_kafka_event {
 };
 
 /** @param[in] topics n of them, all with the same partition count. @return 0, -EINVAL, -ENOMEM */
-int cs_kafka_in_new(const struct cs_common_conf *conf, const char *group, const enum cs_topic *topics,
-                    size_t n, struct cs_log *log, struct cs_kafka_in **ret,
-                    struct cs_conf_error *err);
+int cs_kafka_in_new(const struct cs_common_conf *conf, const char *group,
+                    const enum cs_topic *topics, size_t n, struct cs_log *log,
+                    struct cs_kafka_in **ret, struct cs_conf_error *err);
 /** Joins the group. @return 0, -EIO */
 int cs_kafka_in_subscribe(struct cs_kafka_in *in);
 /** Readable while events wait; give it to poll(2) or curl_multi_poll(). Drained by next(). */
@@ -52,8 +52,8 @@ void cs_kafka_group_free(struct cs_kafka_group *g);
  * @param[out] ret  malloc'd array, free with cs_kafka_offsets_free()
  * @return 0, -ETIMEDOUT, -EIO
  */
-int cs_kafka_in_committed(struct cs_kafka_in *in, const int32_t *partitions, size_t n, int timeout_ms,
-                          struct cs_kafka_offset **ret, size_t *ret_n);
+int cs_kafka_in_committed(struct cs_kafka_in *in, const int32_t *partitions, size_t n,
+                          int timeout_ms, struct cs_kafka_offset **ret, size_t *ret_n);
 void cs_kafka_offsets_free(struct cs_kafka_offset *offsets, size_t n);
 /** Starts reading; an offset of -1 means the beginning. @return 0, -EIO */
 int cs_kafka_in_assign(struct cs_kafka_in *in, const struct cs_kafka_offset *offsets, size_t n);

@@ -12,10 +12,12 @@ struct cs_kafka_out {
     struct cs_kafka_base base; /* first: librdkafka's opaque */
     rd_kafka_t *rk;
     char *prefix;
-    rd_kafka_topic_t *topics[CS_TOPIC_COUNT_]; /* known ahead, so that no produce waits for metadata */
+    rd_kafka_topic_t
+        *topics[CS_TOPIC_COUNT_]; /* known ahead, so that no produce waits for metadata */
     bool transactional;
-    unsigned failed; /* deliveries that failed since the last flush; delivery reports run in our calls */
-    bool refused;    /* one of them for good: the broker will never take that message */
+    unsigned
+        failed; /* deliveries that failed since the last flush; delivery reports run in our calls */
+    bool refused; /* one of them for good: the broker will never take that message */
     char error[64];
 };
 
@@ -50,7 +52,8 @@ int cs_kafka_out_new(const struct cs_common_conf *conf, const char *txn_id, stru
         {"queue.buffering.max.kbytes", "262144"},
         {"compression.codec", "zstd"}, /* the one codec that old clients and new brokers agree on */
         {"transaction.timeout.ms", "15000"},
-        {"retry.backoff.ms", "20"}, /* back-to-back transactions wait for this, see CONCURRENT_TRANSACTIONS */
+        {"retry.backoff.ms",
+         "20"}, /* back-to-back transactions wait for this, see CONCURRENT_TRANSACTIONS */
         /* without transactions nothing may arrive long after the membership was last known to be good */
         {txn_id == NULL ? "message.timeout.ms" : NULL, "6000"},
         {NULL, NULL},
@@ -97,7 +100,8 @@ void cs_kafka_out_free(struct cs_kafka_out *out)
         (void)rd_kafka_purge(out->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
                                           RD_KAFKA_PURGE_F_NON_BLOCKING);
         rd_kafka_poll(out->rk, 0);
-        (void)rd_kafka_flush(out->rk, 1000); /* serves the purged messages' reports; what is left is dropped */
+        (void)rd_kafka_flush(
+            out->rk, 1000); /* serves the purged messages' reports; what is left is dropped */
         for (int i = 0; i < CS_TOPIC_COUNT_; i++)
             if (out->topics[i] != NULL)
                 rd_kafka_topic_destroy(out->topics[i]);
@@ -208,9 +212,7 @@ static enum cs_kafka_result produce(struct cs_kafka_out *out, enum cs_topic topi
     rd_kafka_headers_destroy(hdrs); /* ours again: produce failed */
     snprintf(out->error, sizeof(out->error), "%s", rd_kafka_err2name(err));
     switch (err) {
-    case RD_KAFKA_RESP_ERR__QUEUE_FULL:
-        rd_kafka_poll(out->rk, 20);
-        return CS_KAFKA_AGAIN;
+    case RD_KAFKA_RESP_ERR__QUEUE_FULL: rd_kafka_poll(out->rk, 20); return CS_KAFKA_AGAIN;
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE: return CS_KAFKA_TOO_LARGE;
     case RD_KAFKA_RESP_ERR__FENCED: return CS_KAFKA_FENCED;
     default: return CS_KAFKA_FATAL;
@@ -227,8 +229,9 @@ enum cs_kafka_result cs_kafka_out_produce(struct cs_kafka_out *out, enum cs_topi
 }
 
 enum cs_kafka_result cs_kafka_out_produce_borrowed(struct cs_kafka_out *out, enum cs_topic topic,
-                                                   int32_t partition, const char *key, size_t key_len,
-                                                   const char *value, size_t value_len,
+                                                   int32_t partition, const char *key,
+                                                   size_t key_len, const char *value,
+                                                   size_t value_len,
                                                    const struct cs_kafka_header *headers, size_t n)
 {
     void *payload;
@@ -314,7 +317,8 @@ enum cs_kafka_result cs_kafka_out_abort(struct cs_kafka_out *out, int timeout_ms
 
     do {
         /* "abort again" is an answer to an abort too: it means the same as a retriable error */
-        r = classify(out, rd_kafka_abort_transaction(out->rk, left_ms(deadline_ms)), CS_KAFKA_FATAL);
+        r = classify(out, rd_kafka_abort_transaction(out->rk, left_ms(deadline_ms)),
+                     CS_KAFKA_FATAL);
     } while ((r == CS_KAFKA_AGAIN || r == CS_KAFKA_ABORT) && left_ms(deadline_ms) > 0);
     return r == CS_KAFKA_AGAIN || r == CS_KAFKA_ABORT ? CS_KAFKA_FATAL : r;
 }

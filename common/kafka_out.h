@@ -41,8 +41,9 @@ enum cs_kafka_result cs_kafka_out_produce(struct cs_kafka_out *out, enum cs_topi
  * returned OK, or the handle is freed. Nothing is copied, and a transaction that is aborted can be produced again.
  */
 enum cs_kafka_result cs_kafka_out_produce_borrowed(struct cs_kafka_out *out, enum cs_topic topic,
-                                                   int32_t partition, const char *key, size_t key_len,
-                                                   const char *value, size_t value_len,
+                                                   int32_t partition, const char *key,
+                                                   size_t key_len, const char *value,
+                                                   size_t value_len,
                                                    const struct cs_kafka_header *headers, size_t n);
 /** send_offsets_to_transaction. group is borrowed; offsets must not be empty (an empty list would not
  * fence). Retries retriable errors itself until timeout_ms, then ABORT. */

@@ -11,9 +11,10 @@
 /* First member of every handle's struct: librdkafka's opaque pointer leads here. */
 struct cs_kafka_base {
     struct cs_log *log;
-    atomic_bool all_down;      /* set by the error callback, cleared when something answers */
-    atomic_int fatal;          /* librdkafka's fatal error, 0 if none */
-    atomic_llong steady_ms;    /* consumers: monotonic time at which the membership was last seen steady */
+    atomic_bool all_down; /* set by the error callback, cleared when something answers */
+    atomic_int fatal;     /* librdkafka's fatal error, 0 if none */
+    atomic_llong
+        steady_ms; /* consumers: monotonic time at which the membership was last seen steady */
 };
 
 struct cs_kafka_prop {

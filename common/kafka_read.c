@@ -11,12 +11,13 @@ struct cs_kafka_read {
     struct cs_kafka_base base; /* first: librdkafka's opaque */
     rd_kafka_t *rk;            /* read_committed: reads */
     struct cs_kafka_base ends_base;
-    rd_kafka_t *ends; /* read_uncommitted: a read_committed handle gives the last stable offset as the end */
+    rd_kafka_t *
+        ends; /* read_uncommitted: a read_committed handle gives the last stable offset as the end */
     char *prefix;
 };
 
-static int make(const struct cs_common_conf *conf, const char *isolation, struct cs_kafka_base *base,
-                rd_kafka_t **ret, struct cs_conf_error *err)
+static int make(const struct cs_common_conf *conf, const char *isolation,
+                struct cs_kafka_base *base, rd_kafka_t **ret, struct cs_conf_error *err)
 {
     static const struct cs_kafka_prop defaults[] = {
         {"fetch.wait.max.ms", "50"},

@@ -136,8 +136,7 @@ uint64_t cs_msg_hash(struct cs_msg *m, cs_json_val v, const char *where)
 
     if (m->error < 0)
         return 0;
-    if (cs_json_val_str(v, 16, &s) < 0 || strlen(s) != 16 ||
-        strspn(s, "0123456789abcdef") != 16) {
+    if (cs_json_val_str(v, 16, &s) < 0 || strlen(s) != 16 || strspn(s, "0123456789abcdef") != 16) {
         cs_msg_fail(m, -EINVAL, where);
         return 0;
     }

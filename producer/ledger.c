@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -245,17 +246,30 @@ static enum cs_kafka_result produce(struct cs_ledger *l, struct cs_kafka_out *ou
     return r;
 }
 
-/* Where tests cut us off, and only while Graph is a simulator: CRMSYNC_TEST_CRASH_AT="point:n" ends the
- * process the n-th time that the point is passed. */
-static void test_hook(const struct cs_ledger *l, const char *point)
+/* Is this the n-th time that the point is passed which the variable names as "point:n"? */
+static bool is_named(const char *variable, const char *point, long *passed)
 {
-    static long passed; /* the ledger's thread alone passes points, and one is watched */
-    const char *at = l->test_hooks ? getenv("CRMSYNC_TEST_CRASH_AT") : NULL;
+    const char *at = getenv(variable);
     size_t n = strlen(point);
 
-    if (at != NULL && strncmp(at, point, n) == 0 && at[n] == ':' &&
-        ++passed >= strtol(at + n + 1, NULL, 10))
+    return at != NULL && strncmp(at, point, n) == 0 && at[n] == ':' && ++*passed >= strtol(at + n + 1, NULL, 10);
+}
+
+/* Where tests cut us off, and only while Graph is a simulator: CRMSYNC_TEST_CRASH_AT="point:n" ends the
+ * process the n-th time that the point is passed, CRMSYNC_TEST_STOP_AT puts it to sleep once. */
+static void test_hook(const struct cs_ledger *l, const char *point)
+{
+    static long crashes, stops; /* the ledger's thread alone passes points, and one is watched */
+    static bool stopped;
+
+    if (!l->test_hooks)
+        return;
+    if (is_named("CRMSYNC_TEST_CRASH_AT", point, &crashes))
         _exit(137);
+    if (!stopped && is_named("CRMSYNC_TEST_STOP_AT", point, &stops)) {
+        stopped = true;
+        (void)raise(SIGSTOP); /* cannot fail */
+    }
 }
 
 /* "commit_cut:ms" gives two of three commits up after 0 to ms milliseconds: their result is unknown. */

@@ -42,7 +42,8 @@ static int run_help(FILE *to, int code)
     return code;
 }
 
-static volatile sig_atomic_t cut_short_code; /* what the run ended with, when closing is cut short */
+static volatile sig_atomic_t
+    cut_short_code; /* what the run ended with, when closing is cut short */
 
 static void on_alarm(int signal)
 {

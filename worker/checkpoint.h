@@ -23,15 +23,16 @@ struct cs_checkpoint;
 
 struct cs_checkpoint_params {
     const struct cs_common_conf *conf; /* borrowed */
-    struct cs_kafka_in *in;            /* borrowed; for committed offsets and, without transactions, commits */
+    struct cs_kafka_in *in; /* borrowed; for committed offsets and, without transactions, commits */
     struct cs_log *log;
     struct cs_metrics *metrics;
-    int wake_fd;                 /* an eventfd: written when a unit or an assignment is done */
-    int64_t session_timeout_ms;  /* without transactions nothing is produced with a membership older than half of it */
+    int wake_fd; /* an eventfd: written when a unit or an assignment is done */
+    int64_t
+        session_timeout_ms; /* without transactions nothing is produced with a membership older than half of it */
     int64_t transaction_timeout_ms;
-    size_t batch_bytes;          /* 0: 8 MiB */
-    size_t batch_units;          /* 0: 1,000 */
-    bool test_hooks; /* CRMSYNC_TEST_CRASH_AT is honoured */
+    size_t batch_bytes; /* 0: 8 MiB */
+    size_t batch_units; /* 0: 1,000 */
+    bool test_hooks;    /* CRMSYNC_TEST_CRASH_AT is honoured */
 };
 
 int cs_checkpoint_new(const struct cs_checkpoint_params *p, struct cs_checkpoint **ret);
@@ -53,7 +54,7 @@ size_t cs_checkpoint_pending_bytes(struct cs_checkpoint *c);
  * @return 0, -ENOMEM (nothing is looked up)
  */
 int cs_checkpoint_assign(struct cs_checkpoint *c, const int32_t *partitions, size_t n,
-                          struct cs_kafka_group *group);
+                         struct cs_kafka_group *group);
 /** @return true once per assign: *ret (malloc'd, cs_kafka_offsets_free()) says where to start */
 bool cs_checkpoint_next_assigned(struct cs_checkpoint *c, struct cs_kafka_offset **ret, size_t *n);
 /**

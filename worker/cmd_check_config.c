@@ -9,7 +9,8 @@
 static int help(FILE *to, int code)
 {
     fputs("usage: crmsync-worker check-config [-c FILE]\n\n"
-          "Reads the configuration and the tenants as `run` would, and says what is wrong with file,\n"
+          "Reads the configuration and the tenants as `run` would, and says what is wrong with "
+          "file,\n"
           "line and key (exit 78), or what there is (exit 0). Nothing is contacted.\n",
           to);
     return code;

@@ -19,7 +19,8 @@
 #include "common/buf.h"
 
 #define CS_COMPLETION_MAP_FULL 3072 /* bytes; above it no new job is taken */
-#define CS_COMPLETION_MAP_MAX  4000 /* bytes; never exceeded: finished jobs wait for the first unfinished one */
+#define CS_COMPLETION_MAP_MAX \
+    4000 /* bytes; never exceeded: finished jobs wait for the first unfinished one */
 
 struct cs_completion;
 

@@ -75,8 +75,8 @@ static void take_identity(const struct cs_job *job, struct cs_feedback *f)
     f->attempt = job->attempt;
 }
 
-int cs_decode_job(const struct cs_kafka_msg *msg, int32_t n_partitions, int64_t utc_ms, struct cs_job *job,
-                  struct cs_refusal *why)
+int cs_decode_job(const struct cs_kafka_msg *msg, int32_t n_partitions, int64_t utc_ms,
+                  struct cs_job *job, struct cs_refusal *why)
 {
     char tenant[CS_TENANT_MAX + 1], mailbox[CS_MAILBOX_MAX + 1];
     const char *rest = NULL, *detail = NULL;
@@ -84,8 +84,8 @@ int cs_decode_job(const struct cs_kafka_msg *msg, int32_t n_partitions, int64_t 
     int r;
 
     memset(why, 0, sizeof(*why));
-    if (msg->key == NULL || cs_key_split(msg->key, msg->key_len, tenant, mailbox, &rest, &rest_len) < 0 ||
-        rest_len > 0)
+    if (msg->key == NULL ||
+        cs_key_split(msg->key, msg->key_len, tenant, mailbox, &rest, &rest_len) < 0 || rest_len > 0)
         return refuse(why, CS_DLQ_WRONG_KEY, "key: not tenant/mailbox");
     if (cs_key_partition(tenant, mailbox, n_partitions) != msg->partition)
         return refuse(why, CS_DLQ_WRONG_PARTITION, NULL);

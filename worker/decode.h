@@ -12,9 +12,10 @@
 
 /* Why it is not to be done. */
 struct cs_refusal {
-    const char *reason;  /* static, for the dead letter; NULL: no dead letter is owed (it came too late) */
-    const char *detail;  /* static; NULL: none */
-    bool has_feedback;   /* whose job it is could be read: the producer is told */
+    const char
+        *reason; /* static, for the dead letter; NULL: no dead letter is owed (it came too late) */
+    const char *detail;          /* static; NULL: none */
+    bool has_feedback;           /* whose job it is could be read: the producer is told */
     struct cs_feedback feedback; /* a reject; holds no memory */
 };
 
@@ -24,7 +25,7 @@ struct cs_refusal {
  * @param[out] why           filled on -EINVAL, -ETIME
  * @return 0; -EINVAL (not a job, or not where it belongs); -ETIME (past its not_after); -ENOMEM
  */
-int cs_decode_job(const struct cs_kafka_msg *msg, int32_t n_partitions, int64_t utc_ms, struct cs_job *job,
-                  struct cs_refusal *why);
+int cs_decode_job(const struct cs_kafka_msg *msg, int32_t n_partitions, int64_t utc_ms,
+                  struct cs_job *job, struct cs_refusal *why);
 
 #endif

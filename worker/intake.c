@@ -69,35 +69,44 @@ struct cs_intake {
 
 static void make_metrics(struct cs_intake *t)
 {
-    static const int64_t seconds[] = {50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 120000};
+    static const int64_t seconds[] = {50,   100,   250,   500,   1000,  2500,
+                                      5000, 10000, 30000, 60000, 120000};
     struct cs_metrics *m = t->p.metrics;
     char labels[128];
 
     for (int i = 0; i < CS_JOB_TYPE_COUNT_; i++) {
         for (int o = 0; o <= CS_REJECT; o++) {
-            snprintf(labels, sizeof(labels), "type=\"%s\",outcome=\"%s\"", cs_job_type_name((enum cs_job_type)i),
-                     cs_outcome_name((enum cs_outcome)o));
-            t->jobs[i][o] = cs_metrics_counter(m, "crmsync_jobs_total", labels, "Jobs finished and committed.");
+            snprintf(labels, sizeof(labels), "type=\"%s\",outcome=\"%s\"",
+                     cs_job_type_name((enum cs_job_type)i), cs_outcome_name((enum cs_outcome)o));
+            t->jobs[i][o] =
+                cs_metrics_counter(m, "crmsync_jobs_total", labels, "Jobs finished and committed.");
         }
         snprintf(labels, sizeof(labels), "type=\"%s\"", cs_job_type_name((enum cs_job_type)i));
-        t->seconds[i] = cs_metrics_histogram(m, "crmsync_job_seconds", labels, "From start to finished, without the commit.",
-                                             seconds, sizeof(seconds) / sizeof(seconds[0]));
+        t->seconds[i] = cs_metrics_histogram(m, "crmsync_job_seconds", labels,
+                                             "From start to finished, without the commit.", seconds,
+                                             sizeof(seconds) / sizeof(seconds[0]));
     }
     for (int k = 0; k <= CS_KIND_SERIES; k++)
         for (int c = 0; c <= CS_LEFT_SCOPE; c++) {
-            snprintf(labels, sizeof(labels), "kind=\"%s\",change=\"%s\"", cs_kind_name((enum cs_kind)k),
-                     cs_change_name((enum cs_change)c));
-            t->records[k][c] = cs_metrics_counter(m, "crmsync_records_total", labels,
-                                                  "Records of finished jobs, handed on to be committed.");
+            snprintf(labels, sizeof(labels), "kind=\"%s\",change=\"%s\"",
+                     cs_kind_name((enum cs_kind)k), cs_change_name((enum cs_change)c));
+            t->records[k][c] =
+                cs_metrics_counter(m, "crmsync_records_total", labels,
+                                   "Records of finished jobs, handed on to be committed.");
         }
-    t->dead = cs_metrics_counter(m, "crmsync_dead_letters_total", NULL, "Messages put on the dead-letter topic.");
-    t->dropped = cs_metrics_counter(m, "crmsync_jobs_dropped_total", NULL,
-                                    "Jobs given up unfinished: a rebalance, or the end of the process.");
+    t->dead = cs_metrics_counter(m, "crmsync_dead_letters_total", NULL,
+                                 "Messages put on the dead-letter topic.");
+    t->dropped =
+        cs_metrics_counter(m, "crmsync_jobs_dropped_total", NULL,
+                           "Jobs given up unfinished: a rebalance, or the end of the process.");
     t->skipped = cs_metrics_counter(m, "crmsync_jobs_skipped_total", NULL,
                                     "Messages read again that were finished already.");
-    t->inflight = cs_metrics_gauge(m, "crmsync_jobs_inflight", NULL, "Jobs taken and not committed yet.");
-    t->bytes = cs_metrics_gauge(m, "crmsync_inflight_bytes", NULL, "Answers and output held in memory.");
-    t->partitions = cs_metrics_gauge(m, "crmsync_partitions_assigned", NULL, "Partitions of the jobs topic.");
+    t->inflight =
+        cs_metrics_gauge(m, "crmsync_jobs_inflight", NULL, "Jobs taken and not committed yet.");
+    t->bytes =
+        cs_metrics_gauge(m, "crmsync_inflight_bytes", NULL, "Answers and output held in memory.");
+    t->partitions =
+        cs_metrics_gauge(m, "crmsync_partitions_assigned", NULL, "Partitions of the jobs topic.");
 }
 
 /* ---- entries ------------------------------------------------------------------------------------------ */
@@ -145,7 +154,8 @@ static void remove_entry(struct cs_intake *t, struct entry *e)
 static bool mailbox_is_busy(const struct cs_intake *t, const struct entry *waiting)
 {
     for (const struct entry *e = t->entries; e != NULL && e != waiting; e = e->next)
-        if ((e->state == ENTRY_RUNNING || e->state == ENTRY_QUEUED) && strcmp(e->key, waiting->key) == 0)
+        if ((e->state == ENTRY_RUNNING || e->state == ENTRY_QUEUED) &&
+            strcmp(e->key, waiting->key) == 0)
             return true;
     return false;
 }
@@ -179,9 +189,11 @@ static void start_waiting(struct cs_intake *t)
 static void give_up(struct cs_intake *t, struct entry *e, const char *why)
 {
     cs_metric_add(t->dropped, 1);
-    cs_log_info(t->p.log, "job.dropped", CS_STR("job", e->job_id), CS_STR("type", cs_job_type_name(e->type)),
-                CS_STR("tenant", e->tenant), CS_STR("mailbox", e->mailbox), CS_I64("partition", e->partition),
-                CS_I64("offset", e->offset), CS_BOOL("finished", e->state == ENTRY_HELD), CS_STR("why", why));
+    cs_log_info(t->p.log, "job.dropped", CS_STR("job", e->job_id),
+                CS_STR("type", cs_job_type_name(e->type)), CS_STR("tenant", e->tenant),
+                CS_STR("mailbox", e->mailbox), CS_I64("partition", e->partition),
+                CS_I64("offset", e->offset), CS_BOOL("finished", e->state == ENTRY_HELD),
+                CS_STR("why", why));
     if (e->state == ENTRY_RUNNING)
         t->p.cancel(t->p.user, e);
     remove_entry(t, e);
@@ -210,8 +222,8 @@ static void hand_over(struct cs_intake *t, struct entry *e, struct cs_unit *u)
     cs_checkpoint_submit(t->p.checkpoint, u);
 }
 
-static int add_dead_letter(struct cs_intake *t, struct entry *e, struct cs_unit *u, const char *reason,
-                           const char *detail, const char *key, size_t key_len)
+static int add_dead_letter(struct cs_intake *t, struct entry *e, struct cs_unit *u,
+                           const char *reason, const char *detail, const char *key, size_t key_len)
 {
     struct cs_dlq d = {
         .topic = CS_TOPIC_JOBS,
@@ -225,8 +237,9 @@ static int add_dead_letter(struct cs_intake *t, struct entry *e, struct cs_unit 
 
     e->dead = reason;
     cs_log_warn(t->p.log, "message.dead_lettered", CS_STR("topic", cs_topic_name(d.topic)),
-                CS_I64("partition", d.partition), CS_I64("offset", d.offset), CS_STR("reason", reason),
-                CS_STR("detail", detail != NULL ? detail : ""), CS_STR("job", e->job_id));
+                CS_I64("partition", d.partition), CS_I64("offset", d.offset),
+                CS_STR("reason", reason), CS_STR("detail", detail != NULL ? detail : ""),
+                CS_STR("job", e->job_id));
     return cs_unit_add_dead_letter(u, &d, key, key_len);
 }
 
@@ -252,7 +265,8 @@ static void note_result(struct entry *e, const struct cs_feedback *f)
 }
 
 /* A message that is no job, or comes too late. */
-static int take_refused(struct cs_intake *t, const struct cs_kafka_msg *msg, const struct cs_refusal *why)
+static int take_refused(struct cs_intake *t, const struct cs_kafka_msg *msg,
+                        const struct cs_refusal *why)
 {
     struct entry *e = add_entry(t, msg);
     struct cs_unit *u = cs_unit_new(msg->partition, msg->offset);
@@ -338,7 +352,11 @@ static void take_message(struct cs_intake *t, const struct cs_kafka_msg *msg)
 /* The broker takes no message of such a size: the job is refused, and nothing of its records is published. */
 static void refuse_output(struct cs_intake *t, struct entry *e, struct cs_unit *u)
 {
-    struct cs_feedback f = {.type = e->type, .lane = e->lane, .attempt = e->attempt, .outcome = CS_REJECT, .retry_after_ms = -1};
+    struct cs_feedback f = {.type = e->type,
+                            .lane = e->lane,
+                            .attempt = e->attempt,
+                            .outcome = CS_REJECT,
+                            .retry_after_ms = -1};
     int r;
 
     if (e->dead != NULL && strcmp(e->dead, CS_DLQ_OUTPUT_TOO_LARGE) == 0) {
@@ -357,7 +375,8 @@ static void refuse_output(struct cs_intake *t, struct entry *e, struct cs_unit *
     e->n_records = 0;
     r = e->is_job ? cs_unit_add_feedback(u, &f) : 0;
     if (r == 0)
-        r = add_dead_letter(t, e, u, CS_DLQ_OUTPUT_TOO_LARGE, NULL, e->key[0] != '\0' ? e->key : NULL, strlen(e->key));
+        r = add_dead_letter(t, e, u, CS_DLQ_OUTPUT_TOO_LARGE, NULL,
+                            e->key[0] != '\0' ? e->key : NULL, strlen(e->key));
     if (r < 0) {
         cs_unit_free(u);
         fail(t, r);
@@ -409,17 +428,20 @@ static void settle(struct cs_intake *t, struct entry *e)
     if (e->is_job) {
         cs_metric_add(t->jobs[e->type][e->outcome], 1);
         cs_metric_observe_milli(t->seconds[e->type], e->finished_ms - e->started_ms);
-        cs_log_info(t->p.log, "job.finished", CS_STR("job", e->job_id), CS_STR("type", cs_job_type_name(e->type)),
-                    CS_STR("tenant", e->tenant), CS_STR("mailbox", e->mailbox), CS_STR("lane", cs_lane_name(e->lane)),
-                    CS_I64("attempt", e->attempt), CS_STR("outcome", cs_outcome_name(e->outcome)),
-                    CS_STR("code", e->fault.code != CS_CODE_NONE ? cs_code_name(e->fault.code) : ""),
-                    CS_I64("http_status", e->fault.http_status), CS_STR("request_id", e->fault.request_id),
-                    CS_I64("items", e->counts.items), CS_I64("records", e->n_records),
-                    CS_I64("deletes", e->counts.deletes), CS_I64("pages", e->counts.pages),
-                    CS_I64("requests", e->counts.requests), CS_I64("bytes", e->counts.bytes),
-                    CS_I64("wait_ms", e->counts.wait_ms), CS_I64("queued_ms", e->started_ms - e->taken_ms),
-                    CS_I64("run_ms", e->finished_ms - e->started_ms), CS_I64("commit_ms", now_ms - e->finished_ms),
-                    CS_I64("partition", e->partition), CS_I64("offset", e->offset));
+        cs_log_info(
+            t->p.log, "job.finished", CS_STR("job", e->job_id),
+            CS_STR("type", cs_job_type_name(e->type)), CS_STR("tenant", e->tenant),
+            CS_STR("mailbox", e->mailbox), CS_STR("lane", cs_lane_name(e->lane)),
+            CS_I64("attempt", e->attempt), CS_STR("outcome", cs_outcome_name(e->outcome)),
+            CS_STR("code", e->fault.code != CS_CODE_NONE ? cs_code_name(e->fault.code) : ""),
+            CS_I64("http_status", e->fault.http_status), CS_STR("request_id", e->fault.request_id),
+            CS_I64("items", e->counts.items), CS_I64("records", e->n_records),
+            CS_I64("deletes", e->counts.deletes), CS_I64("pages", e->counts.pages),
+            CS_I64("requests", e->counts.requests), CS_I64("bytes", e->counts.bytes),
+            CS_I64("wait_ms", e->counts.wait_ms), CS_I64("queued_ms", e->started_ms - e->taken_ms),
+            CS_I64("run_ms", e->finished_ms - e->started_ms),
+            CS_I64("commit_ms", now_ms - e->finished_ms), CS_I64("partition", e->partition),
+            CS_I64("offset", e->offset));
     }
     remove_entry(t, e);
 }
@@ -502,7 +524,8 @@ static void on_found(struct cs_intake *t, const struct cs_kafka_offset *offsets,
     start_waiting(t);
 }
 
-static void on_event(struct cs_intake *t, enum cs_kafka_event event, const struct cs_kafka_msg *msg, bool lost)
+static void on_event(struct cs_intake *t, enum cs_kafka_event event, const struct cs_kafka_msg *msg,
+                     bool lost)
 {
     switch (event) {
     case CS_KAFKA_EV_NONE: return;
@@ -538,7 +561,8 @@ static size_t count_current(const struct cs_intake *t)
 static bool has_room(const struct cs_intake *t)
 {
     return t->assigned && !t->draining && t->failure == 0 && count_current(t) < t->p.max_jobs &&
-           t->held_bytes + t->p.bytes(t->p.user) < t->p.max_bytes && !cs_checkpoint_is_full(t->p.checkpoint);
+           t->held_bytes + t->p.bytes(t->p.user) < t->p.max_bytes &&
+           !cs_checkpoint_is_full(t->p.checkpoint);
 }
 
 /* What is held for a redelivery must not be what keeps it from being pulled. */
@@ -625,7 +649,9 @@ void cs_intake_set_bounds(struct cs_intake *t, size_t max_jobs, size_t max_bytes
 
 bool cs_intake_is_ready(const struct cs_intake *t, const char **why_not)
 {
-    *why_not = atomic_load(&t->down) ? "no broker" : !atomic_load(&t->ready) ? "no partitions yet" : NULL;
+    *why_not = atomic_load(&t->down)     ? "no broker"
+               : !atomic_load(&t->ready) ? "no partitions yet"
+                                         : NULL;
     return *why_not == NULL;
 }
 

@@ -67,7 +67,7 @@ struct cs_part_run {
     bool dense;              /* inside one moment with more items than a page */
     size_t fresh;            /* dense: items that this walk brought and no other before */
     unsigned walks;          /* dense: begun */
-    uint64_t *known;         /* dense: hashes of what was seen, a table with open addresses; 0: free */
+    uint64_t *known; /* dense: hashes of what was seen, a table with open addresses; 0: free */
     size_t n_known, cap_known;
 };
 

@@ -424,7 +424,8 @@ void cs_run_leave(struct cs_job_run *run, const char *id, enum cs_why why, enum 
         id, folder, change_key != NULL && change_key[0] != '\0' ? change_key : NULL, from_folder};
     bool ok = true;
 
-    if (f->n_left == CS_FEEDBACK_LEFT_MAX) { /* more than a feedback can say: nothing of the job counts */
+    if (f->n_left ==
+        CS_FEEDBACK_LEFT_MAX) { /* more than a feedback can say: nothing of the job counts */
         cs_run_fail_code(run, CS_RETRY, CS_CODE_PAGE_TOO_LARGE);
         return;
     }

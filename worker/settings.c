@@ -16,12 +16,15 @@
 const struct cs_setting cs_worker_settings[] = {
     {"worker.max_jobs", CS_CONF_INT, AT(max_jobs), "64", 1, 1000, CS_CONF_RELOAD,
      "Jobs that a worker has in hand at most, those whose commit is under way included.", NULL},
-    {"worker.max_bytes", CS_CONF_BYTES, AT(max_bytes), "268435456", MIB, 1024 * 1024 * MIB, CS_CONF_RELOAD,
-     "With more than this of answers and output in memory no further job is taken.", NULL},
+    {"worker.max_bytes", CS_CONF_BYTES, AT(max_bytes), "268435456", MIB, 1024 * 1024 * MIB,
+     CS_CONF_RELOAD, "With more than this of answers and output in memory no further job is taken.",
+     NULL},
     {"worker.batch_bytes", CS_CONF_BYTES, AT(batch_bytes), "8388608", 65536, 256 * MIB, 0,
      "Finished jobs committed in one transaction have about this much output at most.", NULL},
     {"worker.drain_ms", CS_CONF_MS, AT(drain_ms), "12000", 0, 10 * MINUTE, CS_CONF_RELOAD,
-     "After SIGTERM jobs may finish for this long; the others are dropped and done by another worker.", NULL},
+     "After SIGTERM jobs may finish for this long; the others are dropped and done by another "
+     "worker.",
+     NULL},
     {"worker.revoke_ms", CS_CONF_MS, AT(revoke_ms), "5000", 0, MINUTE, 0,
      "When partitions move, what is finished may be committed for this long before they go.", NULL},
     {"worker.topics_wait_ms", CS_CONF_MS, AT(topics_wait_ms), "30000", 0, 60 * MINUTE, 0,
@@ -58,7 +61,8 @@ const struct cs_setting cs_worker_settings[] = {
 
 struct cs_setting *cs_worker_table(void)
 {
-    return cs_conf_join(cs_worker_settings, cs_common_settings, offsetof(struct cs_worker_conf, common));
+    return cs_conf_join(cs_worker_settings, cs_common_settings,
+                        offsetof(struct cs_worker_conf, common));
 }
 
 void cs_worker_conf_clear(struct cs_worker_conf *conf)
@@ -80,7 +84,9 @@ int64_t cs_worker_property_ms(const struct cs_common_conf *conf, const char *nam
     if (text == NULL)
         return ours_ms;
     value = strtoll(text, &end, 10);
-    return end != text && *end == '\0' && value > 0 ? value : ours_ms; /* librdkafka refuses what is no number */
+    return end != text && *end == '\0' && value > 0
+               ? value
+               : ours_ms; /* librdkafka refuses what is no number */
 }
 
 static int check(const char *path, const struct cs_worker_conf *conf, struct cs_conf_error *err)
@@ -99,8 +105,8 @@ static int check(const char *path, const struct cs_worker_conf *conf, struct cs_
     return 0;
 }
 
-int cs_worker_conf_load(const char *path, struct cs_worker_conf *ret, struct cs_tenant_set **tenants,
-                        struct cs_conf_error *err)
+int cs_worker_conf_load(const char *path, struct cs_worker_conf *ret,
+                        struct cs_tenant_set **tenants, struct cs_conf_error *err)
 {
     struct cs_setting *table = cs_worker_table();
     struct cs_worker_conf conf;

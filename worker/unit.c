@@ -71,7 +71,8 @@ static void count(struct cs_unit *u, enum cs_stage stage)
 }
 
 /* The message behind the last counted one of the stage; counted when it is whole. */
-static int add_index(struct cs_unit *u, enum cs_stage stage, const struct cs_record *rec, bool with_version)
+static int add_index(struct cs_unit *u, enum cs_stage stage, const struct cs_record *rec,
+                     bool with_version)
 {
     struct cs_outbound *m = &u->messages[stage][u->n[stage]];
     int r;
@@ -165,7 +166,8 @@ int cs_unit_add_feedback(struct cs_unit *u, const struct cs_feedback *f)
     return 0;
 }
 
-int cs_unit_add_dead_letter(struct cs_unit *u, const struct cs_dlq *d, const char *key, size_t key_len)
+int cs_unit_add_dead_letter(struct cs_unit *u, const struct cs_dlq *d, const char *key,
+                            size_t key_len)
 {
     struct cs_outbound *m = grow(u, CS_STAGE_FEEDBACK, 1);
     struct cs_buf text;
@@ -176,8 +178,8 @@ int cs_unit_add_dead_letter(struct cs_unit *u, const struct cs_dlq *d, const cha
     cs_dlq_print(d, &text);
     m->topic = CS_TOPIC_DLQ;
     m->ce_type = "crmsync.dlq.v1";
-    snprintf(m->ce_id, sizeof(m->ce_id), "%s/%" PRId32 "/%" PRId64, cs_topic_name(d->topic), d->partition,
-             d->offset);
+    snprintf(m->ce_id, sizeof(m->ce_id), "%s/%" PRId32 "/%" PRId64, cs_topic_name(d->topic),
+             d->partition, d->offset);
     m->key = key != NULL ? copy(key, key_len) : NULL;
     m->key_len = key_len;
     m->value = cs_buf_steal(&text, &m->value_len);

@@ -27,17 +27,17 @@ struct cs_outbound {
 };
 
 enum cs_stage { /* order of writing where there are no transactions; a flush lies between */
-    CS_STAGE_CLAIM,    /* index entries without a version: whatever is in doubt later differs from them */
-    CS_STAGE_RECORDS,  /* records */
-    CS_STAGE_INDEX,    /* full index entries */
-    CS_STAGE_FEEDBACK, /* feedback and dead letters, last before the offset */
-    CS_STAGE_COUNT_
+                CS_STAGE_CLAIM, /* index entries without a version: whatever is in doubt later differs from them */
+                CS_STAGE_RECORDS,  /* records */
+                CS_STAGE_INDEX,    /* full index entries */
+                CS_STAGE_FEEDBACK, /* feedback and dead letters, last before the offset */
+                CS_STAGE_COUNT_
 };
 
 struct cs_unit {
     int32_t partition;
     int64_t offset;
-    uint64_t epoch; /* cs_checkpoint_epoch() when the message was taken */
+    uint64_t epoch;           /* cs_checkpoint_epoch() when the message was taken */
     char trace[CS_UUID_TEXT]; /* job id, for traceparent; "" if there is none */
     struct cs_outbound *messages[CS_STAGE_COUNT_];
     size_t n[CS_STAGE_COUNT_];
@@ -67,7 +67,8 @@ int cs_unit_add_records(struct cs_unit *u, struct cs_record *records, size_t n, 
 /** @return 0, -ENOMEM; -EMSGSIZE: the feedback is longer than a message may be */
 int cs_unit_add_feedback(struct cs_unit *u, const struct cs_feedback *f);
 /** key: of the original, key_len bytes, NULL if it had none. @return 0, -ENOMEM */
-int cs_unit_add_dead_letter(struct cs_unit *u, const struct cs_dlq *d, const char *key, size_t key_len);
+int cs_unit_add_dead_letter(struct cs_unit *u, const struct cs_dlq *d, const char *key,
+                            size_t key_len);
 /** Drops all messages, to begin again. */
 void cs_unit_clear(struct cs_unit *u);
 

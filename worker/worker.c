@@ -20,11 +20,11 @@
 #include "worker/job_run.h"
 #include "worker/zone.h"
 
-#define TURN_MS     250   /* the consumer wants to be asked this often */
-#define STUCK_MS    60000 /* a loop that has not turned for so long is not alive */
-#define TOPICS_MS   2000  /* one try to learn the topics */
-#define FLUSH_MS    4000  /* after the drain, for the last commit */
-#define REREAD_MS   10000 /* between two readings of the configuration because of an unknown tenant */
+#define TURN_MS   250   /* the consumer wants to be asked this often */
+#define STUCK_MS  60000 /* a loop that has not turned for so long is not alive */
+#define TOPICS_MS 2000  /* one try to learn the topics */
+#define FLUSH_MS  4000  /* after the drain, for the last commit */
+#define REREAD_MS 10000 /* between two readings of the configuration because of an unknown tenant */
 
 struct cs_worker {
     const char *config_path;
@@ -67,7 +67,8 @@ static void fail(struct cs_worker *w, int code, const char *event, const char *w
 static void fail_errno(struct cs_worker *w, int r)
 {
     if (r == -EPERM)
-        fail(w, EX_CONFIG, "worker.fenced", "another process runs with this instance_id: give each its own");
+        fail(w, EX_CONFIG, "worker.fenced",
+             "another process runs with this instance_id: give each its own");
     else
         fail(w, EX_SOFTWARE, "worker.failed", strerror(-r));
 }
@@ -128,8 +129,8 @@ static void end_at_once(struct cs_worker *w)
         all = cs_intake_inflight(intake, &running);
         cs_intake_drop_running(intake);
     }
-    cs_log_warn(w->log, "worker.dropped", CS_I64("running", running), CS_I64("uncommitted", all - running),
-                CS_STR("why", "second signal"));
+    cs_log_warn(w->log, "worker.dropped", CS_I64("running", running),
+                CS_I64("uncommitted", all - running), CS_STR("why", "second signal"));
     w->hurried = true;
     w->exit_code = EX_TEMPFAIL;
 }
@@ -151,19 +152,21 @@ static void take_signals(struct cs_worker *w)
 /* ---- topics --------------------------------------------------------------------------------------------- */
 
 /* What is wrong with the topics; "" if nothing is. *missing: it may only be a matter of time. */
-static void judge_topics(const struct cs_worker *w, const int32_t counts[], bool *missing, char why[250])
+static void judge_topics(const struct cs_worker *w, const int32_t counts[], bool *missing,
+                         char why[250])
 {
     why[0] = '\0';
     *missing = false;
     for (int i = 0; i < CS_TOPIC_COUNT_; i++) {
         if (counts[i] == 0) {
             *missing = true;
-            snprintf(why, 250, "topic %.180s%s is not there: crmsync-producer topics --apply", w->conf->common.kafka_prefix,
-                     cs_topic_name((enum cs_topic)i));
+            snprintf(why, 250, "topic %.180s%s is not there: crmsync-producer topics --apply",
+                     w->conf->common.kafka_prefix, cs_topic_name((enum cs_topic)i));
             return;
         }
         if (counts[i] != counts[CS_TOPIC_JOBS] && counts[CS_TOPIC_JOBS] > 0)
-            snprintf(why, 250, "topic %.120s%s has %d partitions, jobs.v1 has %d: all must have as many",
+            snprintf(why, 250,
+                     "topic %.120s%s has %d partitions, jobs.v1 has %d: all must have as many",
                      w->conf->common.kafka_prefix, cs_topic_name((enum cs_topic)i), counts[i],
                      counts[CS_TOPIC_JOBS]);
     }
@@ -223,7 +226,8 @@ static int start_job(void *user, struct cs_job *job, void *tag)
     int64_t now_ms = cs_clock_mono_ms();
 
     /* configuration reaches producers and workers at different times */
-    if ((tenant == NULL || !cs_tenant_has_mailbox(tenant, job->mailbox)) && now_ms - w->reread_ms >= REREAD_MS) {
+    if ((tenant == NULL || !cs_tenant_has_mailbox(tenant, job->mailbox)) &&
+        now_ms - w->reread_ms >= REREAD_MS) {
         w->reread_ms = now_ms;
         reload(w, "a job names a tenant or mailbox that is not known");
     }
@@ -267,7 +271,8 @@ static bool is_drained(struct cs_worker *w, int64_t now_ms)
         all = cs_intake_inflight(intake, &running);
     }
     if (all > 0 && now_ms >= w->drain_until_ms + FLUSH_MS) {
-        cs_log_warn(w->log, "worker.dropped", CS_I64("running", running), CS_I64("uncommitted", all - running),
+        cs_log_warn(w->log, "worker.dropped", CS_I64("running", running),
+                    CS_I64("uncommitted", all - running),
                     CS_STR("why", "the broker did not take the last commit in time"));
         return true;
     }
@@ -398,8 +403,11 @@ static int readyz(void *user, struct cs_buf *out, const char **content_type)
 
 static int open_admin(struct cs_worker *w, struct cs_conf_error *err)
 {
-    struct cs_admin_params params = {
-        .listen = w->conf->common.admin_listen, .metrics = w->metrics, .livez = livez, .readyz = readyz, .user = w};
+    struct cs_admin_params params = {.listen = w->conf->common.admin_listen,
+                                     .metrics = w->metrics,
+                                     .livez = livez,
+                                     .readyz = readyz,
+                                     .user = w};
     int r;
 
     if (params.listen == NULL || params.listen[0] == '\0')
@@ -457,7 +465,8 @@ static int open_engine(struct cs_worker *w)
     return cs_jobs_new(&jp, w->tenants, &w->jobs);
 }
 
-int cs_worker_new(const struct cs_worker_params *params, struct cs_worker **ret, struct cs_conf_error *err)
+int cs_worker_new(const struct cs_worker_params *params, struct cs_worker **ret,
+                  struct cs_conf_error *err)
 {
     static const enum cs_topic topics[] = {CS_TOPIC_JOBS};
     struct cs_worker *w = calloc(1, sizeof(*w));
@@ -477,9 +486,11 @@ int cs_worker_new(const struct cs_worker_params *params, struct cs_worker **ret,
     r = w->wake_fd < 0 ? -errno : cs_metrics_new(&w->metrics);
     if (r < 0)
         goto out;
-    w->reloads = cs_metrics_counter(w->metrics, "crmsync_config_reloads_total", NULL, "Configuration read again.");
-    w->reload_errors = cs_metrics_counter(w->metrics, "crmsync_config_reload_errors_total", NULL,
-                                          "Configuration read again and refused; the old one is kept.");
+    w->reloads = cs_metrics_counter(w->metrics, "crmsync_config_reloads_total", NULL,
+                                    "Configuration read again.");
+    w->reload_errors =
+        cs_metrics_counter(w->metrics, "crmsync_config_reload_errors_total", NULL,
+                           "Configuration read again and refused; the old one is kept.");
     r = cs_zones_open(NULL, &w->zones);
     if (r < 0) {
         snprintf(err->text, sizeof(err->text), "time zones: %s (package tzdata)", strerror(-r));
@@ -505,8 +516,8 @@ void cs_worker_free(struct cs_worker *w)
 {
     if (w == NULL)
         return;
-    cs_admin_free(w->admin);   /* its thread looks at the rest */
-    cs_jobs_free(w->jobs);     /* drops its requests */
+    cs_admin_free(w->admin);           /* its thread looks at the rest */
+    cs_jobs_free(w->jobs);             /* drops its requests */
     cs_checkpoint_free(w->checkpoint); /* uses the consumer */
     cs_intake_free(atomic_load(&w->intake));
     cs_kafka_in_free(w->in);

@@ -13,8 +13,9 @@
 struct cs_worker;
 
 struct cs_worker_params {
-    const char *config_path;     /* read again at SIGHUP, and when a job names a tenant that is not known; borrowed */
-    struct cs_worker_conf *conf; /* borrowed; what can be reloaded is replaced */
+    const char *
+        config_path; /* read again at SIGHUP, and when a job names a tenant that is not known; borrowed */
+    struct cs_worker_conf *conf;   /* borrowed; what can be reloaded is replaced */
     struct cs_tenant_set *tenants; /* a reference is taken */
     struct cs_log *log;            /* borrowed */
     int signal_fd;                 /* signalfd with SIGTERM, SIGINT, SIGHUP; borrowed */
@@ -26,7 +27,8 @@ struct cs_worker_params {
  * @return 0; -EINVAL (err says which setting), -EADDRINUSE and other -errno of listening, -ENOENT (no time zones),
  *         -EIO, -ENOMEM
  */
-int cs_worker_new(const struct cs_worker_params *params, struct cs_worker **ret, struct cs_conf_error *err);
+int cs_worker_new(const struct cs_worker_params *params, struct cs_worker **ret,
+                  struct cs_conf_error *err);
 /** Leaves the group and frees. */
 void cs_worker_free(struct cs_worker *w);
 /**

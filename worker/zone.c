@@ -483,7 +483,7 @@ static const struct entry *find_entry(const struct cs_zones *z, const char *name
 
     if (strlen(name) >= sizeof(want.name))
         return NULL;
-    strcpy(want.name, name);
+    memcpy(want.name, name, strlen(name) + 1);
     return bsearch(&want, z->entries, z->n, sizeof(want), by_name);
 }
 

@@ -38,7 +38,8 @@ static struct cs_kafka_in *join(const struct mock_kafka *m, const char *name)
 }
 
 /* The next event of this kind, waiting as the daemons do: poll(2) on the descriptor. Others pass by. */
-static void await_event(struct cs_kafka_in *in, enum cs_kafka_event want, bool messages, struct cs_kafka_msg *msg, bool *lost)
+static void await_event(struct cs_kafka_in *in, enum cs_kafka_event want, bool messages,
+                        struct cs_kafka_msg *msg, bool *lost)
 {
     int64_t until_ms = cs_clock_mono_ms() + DEADLINE_MS;
     enum cs_kafka_event event;
@@ -77,7 +78,9 @@ static void put(const struct mock_kafka *m, int32_t partition, int n)
         char *value = strdup("value");
 
         assert_non_null(value);
-        assert_int_equal(cs_kafka_out_produce(out, CS_TOPIC_JOBS, partition, "key", 3, value, 5, NULL, 0), CS_KAFKA_OK);
+        assert_int_equal(
+            cs_kafka_out_produce(out, CS_TOPIC_JOBS, partition, "key", 3, value, 5, NULL, 0),
+            CS_KAFKA_OK);
     }
     assert_int_equal(cs_kafka_out_flush(out, 10000), CS_KAFKA_OK);
     cs_kafka_out_free(out);

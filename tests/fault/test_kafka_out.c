@@ -31,7 +31,8 @@ static int set_up(void **state)
     mock_kafka_open(&mock, 3, PARTITIONS);
     mock_kafka_property(&mock, "session.timeout.ms", "6000");
     mock_kafka_property(&mock, "fetch.wait.max.ms", "10");
-    if (cs_kafka_in_new(&mock.conf, "g", topics, 1, NULL, &member, &err) < 0 || cs_kafka_in_subscribe(member) < 0)
+    if (cs_kafka_in_new(&mock.conf, "g", topics, 1, NULL, &member, &err) < 0 ||
+        cs_kafka_in_subscribe(member) < 0)
         return -1;
     while (cs_kafka_in_next(member, false, 200, &msg, &lost) != CS_KAFKA_EV_ASSIGN)
         if (cs_clock_mono_ms() > until_ms)
@@ -111,34 +112,53 @@ struct row {
 
 static const struct row rows[] = {
     /* passing troubles: the call takes longer, no more */
-    {"partitions: an earlier transaction is still ending", MOCK_ADD_PARTITIONS, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, 3,
+    {"partitions: an earlier transaction is still ending", MOCK_ADD_PARTITIONS,
+     RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, 3, CS_KAFKA_OK},
+    {"produce: too few replicas", MOCK_PRODUCE, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, 3,
      CS_KAFKA_OK},
-    {"produce: too few replicas", MOCK_PRODUCE, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, 3, CS_KAFKA_OK},
     {"produce: cut off", MOCK_PRODUCE, RD_KAFKA_RESP_ERR__TRANSPORT, 1, CS_KAFKA_OK},
-    {"offsets: coordinator has moved", MOCK_ADD_OFFSETS, RD_KAFKA_RESP_ERR_NOT_COORDINATOR, 2, CS_KAFKA_OK},
-    {"offsets: coordinator loads", MOCK_TXN_OFFSET_COMMIT, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, 3, CS_KAFKA_OK},
-    {"commit: coordinator not there", MOCK_END_TXN, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE, 2, CS_KAFKA_OK},
+    {"offsets: coordinator has moved", MOCK_ADD_OFFSETS, RD_KAFKA_RESP_ERR_NOT_COORDINATOR, 2,
+     CS_KAFKA_OK},
+    {"offsets: coordinator loads", MOCK_TXN_OFFSET_COMMIT,
+     RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, 3, CS_KAFKA_OK},
+    {"commit: coordinator not there", MOCK_END_TXN, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE, 2,
+     CS_KAFKA_OK},
     {"commit: cut off", MOCK_END_TXN, RD_KAFKA_RESP_ERR__TRANSPORT, 1, CS_KAFKA_OK},
-    {"commit: an earlier transaction is still ending", MOCK_END_TXN, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, 2, CS_KAFKA_OK},
+    {"commit: an earlier transaction is still ending", MOCK_END_TXN,
+     RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, 2, CS_KAFKA_OK},
     /* not committed, and may be tried again */
-    {"partitions: not allowed", MOCK_ADD_PARTITIONS, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, 1, CS_KAFKA_ABORT},
-    {"offsets: another generation", MOCK_TXN_OFFSET_COMMIT, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, 1, CS_KAFKA_ABORT},
-    {"offsets: no member", MOCK_TXN_OFFSET_COMMIT, RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, 1, CS_KAFKA_ABORT},
-    {"offsets: another has the instance id", MOCK_TXN_OFFSET_COMMIT, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, 1, CS_KAFKA_ABORT},
-    {"offsets: rebalance", MOCK_TXN_OFFSET_COMMIT, RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, 1, CS_KAFKA_ABORT},
-    {"offsets: metadata too large", MOCK_TXN_OFFSET_COMMIT, RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE, 1, CS_KAFKA_ABORT},
-    {"commit: producer unknown", MOCK_END_TXN, RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID, 1, CS_KAFKA_ABORT},
+    {"partitions: not allowed", MOCK_ADD_PARTITIONS, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+     1, CS_KAFKA_ABORT},
+    {"offsets: another generation", MOCK_TXN_OFFSET_COMMIT, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, 1,
+     CS_KAFKA_ABORT},
+    {"offsets: no member", MOCK_TXN_OFFSET_COMMIT, RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, 1,
+     CS_KAFKA_ABORT},
+    {"offsets: another has the instance id", MOCK_TXN_OFFSET_COMMIT,
+     RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, 1, CS_KAFKA_ABORT},
+    {"offsets: rebalance", MOCK_TXN_OFFSET_COMMIT, RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, 1,
+     CS_KAFKA_ABORT},
+    {"offsets: metadata too large", MOCK_TXN_OFFSET_COMMIT,
+     RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE, 1, CS_KAFKA_ABORT},
+    {"commit: producer unknown", MOCK_END_TXN, RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID, 1,
+     CS_KAFKA_ABORT},
     /* one message of it will never be taken */
-    {"produce: too large", MOCK_PRODUCE, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, 1, CS_KAFKA_TOO_LARGE},
-    {"produce: invalid record", MOCK_PRODUCE, RD_KAFKA_RESP_ERR_INVALID_RECORD, 1, CS_KAFKA_TOO_LARGE},
+    {"produce: too large", MOCK_PRODUCE, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, 1,
+     CS_KAFKA_TOO_LARGE},
+    {"produce: invalid record", MOCK_PRODUCE, RD_KAFKA_RESP_ERR_INVALID_RECORD, 1,
+     CS_KAFKA_TOO_LARGE},
     /* another has the id */
-    {"partitions: old epoch", MOCK_ADD_PARTITIONS, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, 1, CS_KAFKA_FENCED},
-    {"produce: old epoch", MOCK_PRODUCE, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, 1, CS_KAFKA_FENCED},
-    {"commit: old epoch", MOCK_END_TXN, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, 1, CS_KAFKA_FENCED},
+    {"partitions: old epoch", MOCK_ADD_PARTITIONS, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, 1,
+     CS_KAFKA_FENCED},
+    {"produce: old epoch", MOCK_PRODUCE, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, 1,
+     CS_KAFKA_FENCED},
+    {"commit: old epoch", MOCK_END_TXN, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, 1,
+     CS_KAFKA_FENCED},
     {"commit: fenced", MOCK_END_TXN, RD_KAFKA_RESP_ERR_PRODUCER_FENCED, 1, CS_KAFKA_FENCED},
     /* nobody knows: the offsets must be asked */
-    {"commit: state not as thought", MOCK_END_TXN, RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, 1, CS_KAFKA_UNKNOWN},
-    {"commit: no answer in time", MOCK_END_TXN, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, 64, CS_KAFKA_UNKNOWN},
+    {"commit: state not as thought", MOCK_END_TXN, RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, 1,
+     CS_KAFKA_UNKNOWN},
+    {"commit: no answer in time", MOCK_END_TXN, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, 64,
+     CS_KAFKA_UNKNOWN},
 };
 
 /* The table; and whatever was answered, the way on that the header names leads to a commit. */
@@ -231,7 +251,8 @@ static void test_a_value_that_is_refused_stays_the_callers(void **state)
     (void)state;
     assert_non_null(value);
     assert_int_equal(cs_kafka_out_begin(out), CS_KAFKA_OK);
-    assert_int_equal(cs_kafka_out_produce(out, CS_TOPIC_RECORDS, 1, "key", 3, value, n, NULL, 0), CS_KAFKA_TOO_LARGE);
+    assert_int_equal(cs_kafka_out_produce(out, CS_TOPIC_RECORDS, 1, "key", 3, value, n, NULL, 0),
+                     CS_KAFKA_TOO_LARGE);
     free(value);
     cs_kafka_out_free(out);
 }
@@ -270,7 +291,8 @@ static void test_a_full_queue_takes_the_message_later(void **state)
         enum cs_kafka_result r;
 
         assert_non_null(value);
-        while ((r = cs_kafka_out_produce(out, CS_TOPIC_RECORDS, 1, "key", 3, value, 5, NULL, 0)) == CS_KAFKA_AGAIN)
+        while ((r = cs_kafka_out_produce(out, CS_TOPIC_RECORDS, 1, "key", 3, value, 5, NULL, 0)) ==
+               CS_KAFKA_AGAIN)
             assert_true(++again < 10000);
         assert_int_equal(r, CS_KAFKA_OK);
     }

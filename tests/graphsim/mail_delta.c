@@ -83,7 +83,8 @@ static void write_same(const struct sim_request *req, const char *path, struct s
 static void begin_path(const struct sim_request *req, struct cs_buf *path)
 {
     cs_buf_adds(path, "/users('");
-    sim_url_encode(path, req->sim->v.quirks != 0 && req->mb->seed % 2 == 0 ? req->mb->id : req->seg[1]);
+    sim_url_encode(path,
+                   req->sim->v.quirks != 0 && req->mb->seed % 2 == 0 ? req->mb->id : req->seg[1]);
     cs_buf_adds(path, "')");
 }
 

@@ -132,8 +132,8 @@ void sim_member_begin(struct sim_member *m, const struct sim_call *call, const c
     m->req.base = base;
     m->req.rng.s = sim_hash(sim->seed ^ (uint64_t)ts.tv_nsec, (uint64_t)ts.tv_sec);
     find_mailbox(m);
-    if (m->req.mb != NULL &&
-        !sim_limit_enter(m->req.mb, call->fd, call->arrived_ms, endpoint_of(&m->req), &m->ans, &m->slot))
+    if (m->req.mb != NULL && !sim_limit_enter(m->req.mb, call->fd, call->arrived_ms,
+                                              endpoint_of(&m->req), &m->ans, &m->slot))
         return;
     /* only now: a rule is not used up by a request that is refused anyway */
     m->has_fault = sim_faults_match(sim, method, url, m->req.mb, &m->fault);

@@ -20,7 +20,8 @@ void mock_kafka_open(struct mock_kafka *m, int brokers, int partitions)
     char errstr[256];
 
     memset(m, 0, sizeof(*m));
-    check(rd_kafka_conf_set(conf, "log_level", "0", errstr, sizeof(errstr)) == RD_KAFKA_CONF_OK, errstr);
+    check(rd_kafka_conf_set(conf, "log_level", "0", errstr, sizeof(errstr)) == RD_KAFKA_CONF_OK,
+          errstr);
     m->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));
     check(m->rk != NULL, errstr);
     m->cluster = rd_kafka_mock_cluster_new(m->rk, brokers);
@@ -34,7 +35,9 @@ void mock_kafka_open(struct mock_kafka *m, int brokers, int partitions)
         char name[CS_TOPIC_NAME_MAX];
 
         cs_topic_full("t.", (enum cs_topic)i, name);
-        check(rd_kafka_mock_topic_create(m->cluster, name, partitions, brokers) == RD_KAFKA_RESP_ERR_NO_ERROR, "no topic");
+        check(rd_kafka_mock_topic_create(m->cluster, name, partitions, brokers) ==
+                  RD_KAFKA_RESP_ERR_NO_ERROR,
+              "no topic");
     }
 }
 
@@ -73,8 +76,9 @@ void mock_kafka_push(struct mock_kafka *m, int16_t request, rd_kafka_resp_err_t 
 
 void mock_kafka_forget(struct mock_kafka *m)
 {
-    static const int16_t all[] = {MOCK_PRODUCE, MOCK_OFFSET_COMMIT, MOCK_OFFSET_FETCH, MOCK_HEARTBEAT, MOCK_INIT_PRODUCER_ID,
-                                  MOCK_ADD_PARTITIONS, MOCK_ADD_OFFSETS, MOCK_END_TXN, MOCK_TXN_OFFSET_COMMIT};
+    static const int16_t all[] = {MOCK_PRODUCE,     MOCK_OFFSET_COMMIT,    MOCK_OFFSET_FETCH,
+                                  MOCK_HEARTBEAT,   MOCK_INIT_PRODUCER_ID, MOCK_ADD_PARTITIONS,
+                                  MOCK_ADD_OFFSETS, MOCK_END_TXN,          MOCK_TXN_OFFSET_COMMIT};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         rd_kafka_mock_clear_request_errors(m->cluster, all[i]);

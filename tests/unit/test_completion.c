@@ -94,8 +94,10 @@ static void test_an_early_commit_keeps_what_the_map_said(void **state)
 
 static void test_a_map_that_is_not_ours_is_empty(void **state)
 {
-    static const char *const maps[] = {"", "2;1,1", "garbage", "1;", "1;x,1", "1;1", "1;1,0", "1;1,1trailing",
-                                       "1;fffffffffffffffff,1", "{\"a\":1}"};
+    static const char *const maps[] = {"",         "2;1,1",         "garbage",
+                                       "1;",       "1;x,1",         "1;1",
+                                       "1;1,0",    "1;1,1trailing", "1;fffffffffffffffff,1",
+                                       "{\"a\":1}"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
@@ -161,7 +163,8 @@ static void test_random_runs_lose_and_repeat_nothing(void **state)
         int restarts = 0;
 
         for (int i = 0; i < N; i++)
-            exists[i] = i == 0 || cs_mix64(seed * 1000 + (uint64_t)i) % 5 != 0; /* the rest are markers */
+            exists[i] =
+                i == 0 || cs_mix64(seed * 1000 + (uint64_t)i) % 5 != 0; /* the rest are markers */
         assert_int_equal(cs_completion_new(-1, NULL, &c), 0);
         for (int step = 0; step < 5000; step++) {
             uint64_t what = (rnd = cs_mix64(rnd)) % 100;
@@ -246,14 +249,18 @@ static void test_who_stops_when_full_never_loses_a_mark(void **state)
 
             while (n < IN_HAND && !cs_completion_is_full(c)) {
                 rnd = cs_mix64(rnd);
-                at += 1 + (int64_t)(rnd % (seed % 2 != 0 ? 3 : 100000)); /* markers of small and of huge transactions */
+                at += 1 + (int64_t)(rnd %
+                                    (seed % 2 != 0
+                                         ? 3
+                                         : 100000)); /* markers of small and of huge transactions */
                 assert_int_equal(cs_completion_deliver(c, at), 0);
                 in_hand[n++] = at;
             }
             /* the first job of all never ends, old ones seldom: the map gets as long as it can */
             rnd = cs_mix64(rnd);
             if (n > 1) {
-                size_t i = rnd % 8 == 0 ? 1 + (size_t)(rnd % (n - 1)) : 1 + (n - 1) / 2 + (size_t)(rnd % (n - n / 2 - (n > 2)));
+                size_t i = rnd % 8 == 0 ? 1 + (size_t)(rnd % (n - 1))
+                                        : 1 + (n - 1) / 2 + (size_t)(rnd % (n - n / 2 - (n > 2)));
 
                 i = i < n ? i : n - 1;
 

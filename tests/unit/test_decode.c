@@ -10,12 +10,16 @@
 
 #include "common/clock.h"
 
-#define P     6
-#define NOW   INT64_C(1767225600000) /* 2026-01-01T00:00:00Z */
-#define ID    "01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d42"
-#define KEY   "acme/ann@contoso.example"
-#define FRONT "{\"job_id\":\"" ID "\",\"type\":\"folders\",\"tenant\":\"acme\",\"mailbox\":\"ann@contoso.example\","
-#define BACK  "\"lane\":\"live\",\"attempt\":2,\"reason\":\"cycle\",\"created_at\":\"2025-12-31T23:00:00.000Z\"}"
+#define P   6
+#define NOW INT64_C(1767225600000) /* 2026-01-01T00:00:00Z */
+#define ID  "01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d42"
+#define KEY "acme/ann@contoso.example"
+#define FRONT           \
+    "{\"job_id\":\"" ID \
+    "\",\"type\":\"folders\",\"tenant\":\"acme\",\"mailbox\":\"ann@contoso.example\","
+#define BACK                                                                                     \
+    "\"lane\":\"live\",\"attempt\":2,\"reason\":\"cycle\",\"created_at\":\"2025-12-31T23:00:00." \
+    "000Z\"}"
 
 static struct cs_kafka_msg message(const char *key, const char *value)
 {
@@ -77,12 +81,20 @@ static void test_what_is_no_job_says_why(void **state)
         {KEY, FRONT "\"lane\":\"fast\",\"attempt\":2}", CS_DLQ_JOB_INVALID, false},
         {KEY, FRONT "\"lane\":\"live\",\"attempt\":\"2\"}", CS_DLQ_JOB_INVALID, false},
         /* another mailbox's name in it is nobody to answer to */
-        {KEY, "{\"job_id\":\"" ID "\",\"type\":\"folders\",\"tenant\":\"acme\",\"mailbox\":\"bob@contoso.example\","
-              "\"lane\":\"live\",\"attempt\":2}", CS_DLQ_JOB_INVALID, false},
-        {KEY, "{\"job_id\":\"" ID "\",\"type\":\"folders\",\"tenant\":\"acme\",\"mailbox\":\"bob@contoso.example\"," BACK,
+        {KEY,
+         "{\"job_id\":\"" ID
+         "\",\"type\":\"folders\",\"tenant\":\"acme\",\"mailbox\":\"bob@contoso.example\","
+         "\"lane\":\"live\",\"attempt\":2}",
+         CS_DLQ_JOB_INVALID, false},
+        {KEY,
+         "{\"job_id\":\"" ID
+         "\",\"type\":\"folders\",\"tenant\":\"acme\",\"mailbox\":\"bob@contoso.example\"," BACK,
          CS_DLQ_WRONG_KEY, false},
-        {KEY, "{\"job_id\":\"nobody\",\"type\":\"folders\",\"tenant\":\"acme\",\"mailbox\":\"ann@contoso.example\","
-              "\"lane\":\"live\",\"attempt\":2}", CS_DLQ_JOB_INVALID, false},
+        {KEY,
+         "{\"job_id\":\"nobody\",\"type\":\"folders\",\"tenant\":\"acme\",\"mailbox\":\"ann@"
+         "contoso.example\","
+         "\"lane\":\"live\",\"attempt\":2}",
+         CS_DLQ_JOB_INVALID, false},
     };
 
     (void)state;
@@ -137,7 +149,8 @@ static void test_a_late_job_is_told_of_and_not_buried(void **state)
         struct cs_kafka_msg msg;
         struct cs_refusal why;
 
-        snprintf(value, sizeof(value), "%s\"not_after\":\"%s\",%s", FRONT, cases[i].not_after, BACK);
+        snprintf(value, sizeof(value), "%s\"not_after\":\"%s\",%s", FRONT, cases[i].not_after,
+                 BACK);
         msg = message(KEY, value);
         assert_int_equal(decode(&msg, &why), cases[i].want);
         if (cases[i].want < 0) {

@@ -146,7 +146,8 @@ static void test_invalid_feedback_is_refused_with_a_reason(void **state)
 static void test_unknown_fields_are_ignored(void **state)
 {
     static const char text[] =
-        "{\"job_id\":\"01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d42\",\"type\":\"folders\",\"tenant\":\"acme\","
+        "{\"job_id\":\"01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d42\",\"type\":\"folders\",\"tenant\":"
+        "\"acme\","
         "\"mailbox\":\"ann@contoso.example\",\"lane\":\"live\",\"attempt\":1,\"reason\":\"x\","
         "\"created_at\":\"2026-11-25T08:00:00Z\",\"later\":{\"a\":[1,2]}}";
     struct cs_job job = {0};
@@ -187,10 +188,13 @@ static void test_every_prefix_is_refused(void **state)
 static void test_an_unknown_error_code_is_still_an_error(void **state)
 {
     static const char text[] =
-        "{\"job_id\":\"01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d42\",\"type\":\"folders\",\"tenant\":\"acme\","
+        "{\"job_id\":\"01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d42\",\"type\":\"folders\",\"tenant\":"
+        "\"acme\","
         "\"mailbox\":\"ann@contoso.example\",\"lane\":\"live\",\"attempt\":1,\"outcome\":\"retry\","
-        "\"error\":{\"code\":\"from_the_future\",\"scope\":\"mailbox\",\"service_code\":\"bad code!\"},"
-        "\"counts\":{},\"started_at\":\"2026-11-25T08:00:00Z\",\"finished_at\":\"2026-11-25T08:00:00Z\"}";
+        "\"error\":{\"code\":\"from_the_future\",\"scope\":\"mailbox\",\"service_code\":\"bad "
+        "code!\"},"
+        "\"counts\":{},\"started_at\":\"2026-11-25T08:00:00Z\",\"finished_at\":\"2026-11-25T08:00:"
+        "00Z\"}";
     struct cs_feedback f = {0};
     const char *reason;
 

@@ -24,8 +24,12 @@ static const struct cs_record_ctx ctx = {
 
 static void upsert(struct cs_record *rec)
 {
-    const struct cs_record_head head = {.kind = CS_KIND_EMAIL, .change = CS_UPSERTED, .item_id = "one", .graph_id = "one",
-                                        .change_key = "ck", .last_modified_utc_ms = CS_NEVER};
+    const struct cs_record_head head = {.kind = CS_KIND_EMAIL,
+                                        .change = CS_UPSERTED,
+                                        .item_id = "one",
+                                        .graph_id = "one",
+                                        .change_key = "ck",
+                                        .last_modified_utc_ms = CS_NEVER};
 
     assert_int_equal(cs_record_build(&ctx, &head, NULL, NULL, (struct cs_js){0}, false, rec), 0);
     assert_int_equal(cs_record_set_folder(rec, "inbox"), 0);
@@ -60,7 +64,8 @@ static void test_records_and_index_share_their_keys(void **state)
     assert_int_equal(u->n[CS_STAGE_RECORDS], 2);
     assert_int_equal(u->n[CS_STAGE_INDEX], 2);
     for (size_t i = 0; i < 2; i++) {
-        const struct cs_outbound *rec = &u->messages[CS_STAGE_RECORDS][i], *index = &u->messages[CS_STAGE_INDEX][i];
+        const struct cs_outbound *rec = &u->messages[CS_STAGE_RECORDS][i],
+                                 *index = &u->messages[CS_STAGE_INDEX][i];
 
         assert_int_equal(rec->topic, CS_TOPIC_RECORDS);
         assert_int_equal(index->topic, CS_TOPIC_INDEX);
@@ -90,7 +95,8 @@ static void test_a_claim_has_no_version_and_is_for_upserts(void **state)
 
 static void test_feedback_carries_the_trace(void **state)
 {
-    struct cs_feedback f = {.type = CS_JOB_FOLDERS, .lane = CS_LANE_LIVE, .attempt = 3, .retry_after_ms = -1};
+    struct cs_feedback f = {
+        .type = CS_JOB_FOLDERS, .lane = CS_LANE_LIVE, .attempt = 3, .retry_after_ms = -1};
     struct cs_unit *u = cs_unit_new(3, 17);
     const struct cs_outbound *m;
 
@@ -112,8 +118,12 @@ static void test_feedback_carries_the_trace(void **state)
 static void test_a_dead_letter_keeps_any_key_and_no_content(void **state)
 {
     static const char key[] = "a\0b\xff";
-    const struct cs_dlq d = {.topic = CS_TOPIC_JOBS, .partition = 3, .offset = 17, .reason = CS_DLQ_JOB_INVALID,
-                             .detail = "parts", .written_utc_ms = INT64_C(1767225600000)};
+    const struct cs_dlq d = {.topic = CS_TOPIC_JOBS,
+                             .partition = 3,
+                             .offset = 17,
+                             .reason = CS_DLQ_JOB_INVALID,
+                             .detail = "parts",
+                             .written_utc_ms = INT64_C(1767225600000)};
     struct cs_unit *u = cs_unit_new(3, 17);
     const struct cs_outbound *m;
 
@@ -125,8 +135,10 @@ static void test_a_dead_letter_keeps_any_key_and_no_content(void **state)
     assert_int_equal(m[0].key_len, sizeof(key) - 1);
     assert_memory_equal(m[0].key, key, sizeof(key) - 1);
     assert_null(m[1].key);
-    assert_string_equal(m[0].value, "{\"topic\":\"jobs.v1\",\"partition\":3,\"offset\":17,\"reason\":\"job_invalid\","
-                                    "\"detail\":\"parts\",\"written_at\":\"2026-01-01T00:00:00.000Z\"}");
+    assert_string_equal(
+        m[0].value,
+        "{\"topic\":\"jobs.v1\",\"partition\":3,\"offset\":17,\"reason\":\"job_invalid\","
+        "\"detail\":\"parts\",\"written_at\":\"2026-01-01T00:00:00.000Z\"}");
     cs_unit_clear(u);
     assert_int_equal(u->bytes, 0);
     assert_int_equal(u->n[CS_STAGE_FEEDBACK], 0);

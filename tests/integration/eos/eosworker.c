@@ -80,14 +80,17 @@ static bool make_record(const struct cs_job *job, size_t i, struct cs_record *re
     rec->item_id = strdup(text);
     snprintf(rec->ce_id, sizeof(rec->ce_id), "%s-%zu", job->job_id, i);
     snprintf(rec->change_key, sizeof(rec->change_key), "ck-%zu", i);
-    rec->key_len = (size_t)cs_record_key(text, sizeof(text), job->tenant, job->mailbox, rec->kind, rec->item_id);
+    rec->key_len = (size_t)cs_record_key(text, sizeof(text), job->tenant, job->mailbox, rec->kind,
+                                         rec->item_id);
     rec->key = strdup(text);
     rec->received_utc_ms = job->created_utc_ms;
     cs_buf_init(&value, 0);
-    cs_buf_addf(&value, "{\"job_id\":\"%s\",\"i\":%zu,\"pid\":%d,\"fill\":\"", job->job_id, i, (int)getpid());
+    cs_buf_addf(&value, "{\"job_id\":\"%s\",\"i\":%zu,\"pid\":%d,\"fill\":\"", job->job_id, i,
+                (int)getpid());
     for (size_t k = 0; i == 0 && strcmp(job->reason, "big") == 0 && k < big_bytes; k++) {
         seed = cs_mix64(seed + 1); /* nothing that compresses away */
-        cs_buf_addc(&value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[seed % 64]);
+        cs_buf_addc(&value,
+                    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[seed % 64]);
     }
     cs_buf_adds(&value, "\"}");
     rec->value = cs_buf_steal(&value, &rec->value_len);
@@ -141,7 +144,8 @@ static int32_t wait_for_topics(const struct cs_common_conf *conf, struct cs_log 
         return 0;
     do
         memset(counts, 0, sizeof(counts));
-    while (cs_kafka_admin_partitions(admin, 2000, counts, NULL) < 0 && cs_clock_mono_ms() < until_ms);
+    while (cs_kafka_admin_partitions(admin, 2000, counts, NULL) < 0 &&
+           cs_clock_mono_ms() < until_ms);
     cs_kafka_admin_free(admin);
     return counts[CS_TOPIC_JOBS];
 }
@@ -177,7 +181,8 @@ int main(int argc, char **argv)
     max_delay_ms = strtol(argv[3], NULL, 10);
     big_bytes = argc > 4 ? (size_t)strtoul(argv[4], NULL, 10) : 0;
     seed = (uint64_t)getpid();
-    if (cs_log_new("eosworker", STDERR_FILENO, CS_LOG_INFO, CS_LOG_JSON, &log) < 0 || cs_metrics_new(&metrics) < 0)
+    if (cs_log_new("eosworker", STDERR_FILENO, CS_LOG_INFO, CS_LOG_JSON, &log) < 0 ||
+        cs_metrics_new(&metrics) < 0)
         return 71;
 
     struct cs_checkpoint_params cp = {
@@ -186,7 +191,8 @@ int main(int argc, char **argv)
         .metrics = metrics,
         .wake_fd = wake_fd,
         .session_timeout_ms = cs_worker_property_ms(&conf.common, "session.timeout.ms", 15000),
-        .transaction_timeout_ms = cs_worker_property_ms(&conf.common, "transaction.timeout.ms", 15000),
+        .transaction_timeout_ms =
+            cs_worker_property_ms(&conf.common, "transaction.timeout.ms", 15000),
         .batch_bytes = (size_t)conf.work.batch_bytes,
         .test_hooks = true,
     };
@@ -214,7 +220,8 @@ int main(int argc, char **argv)
         return 70;
 
     while (r == 0) {
-        struct pollfd fds[] = {{signal_fd, POLLIN, 0}, {wake_fd, POLLIN, 0}, {cs_kafka_in_fd(in), POLLIN, 0}};
+        struct pollfd fds[] = {
+            {signal_fd, POLLIN, 0}, {wake_fd, POLLIN, 0}, {cs_kafka_in_fd(in), POLLIN, 0}};
         int64_t now_ms = cs_clock_mono_ms(), next_ms = run_fakes(now_ms);
         struct signalfd_siginfo info;
         uint64_t count;
