@@ -15,10 +15,11 @@ def test_backfill_with_changes_equals_the_truth(t):
     """Two workers, 12 nested folders, arrivals, flags, moves, deletions and event edits while it runs."""
     bed = Bed(t, Kafka.shared(t), mailboxes=6, messages=MESSAGES // 6, events=30, seed=11, graph_args=SPREAD)
     bed.mutate(rate=20)
-    producer = bed.site.producer()
+    # the partitions are shared out before there is work: a hand-over would be a second incarnation
     workers = [bed.site.worker("worker-1"), bed.site.worker("worker-2")]
-    for daemon in (producer, *workers):
-        daemon.wait_ready()
+    for worker in workers:
+        worker.wait_ready()
+    producer = bed.site.producer().wait_ready()
     bed.wait_some(MESSAGES // 2, 120, [producer, *workers])
     bed.still()
     seconds = bed.wait_equal(120, [producer, *workers])

@@ -65,9 +65,11 @@ def test_throttling_and_broken_answers_delay_and_nothing_more(t):
         {"match": {"path_contains": "/token"}, "times": 1, "action": {"status": 503, "body": "empty"}},
     ])
     bed.mutate(rate=10)
-    producer, workers = bed.site.producer(), [bed.site.worker("worker-1"), bed.site.worker("worker-2")]
-    for daemon in (producer, *workers):
-        daemon.wait_ready()
+    # the partitions are shared out before there is work, so that no hand-over loses a Retry-After
+    workers = [bed.site.worker("worker-1"), bed.site.worker("worker-2")]
+    for worker in workers:
+        worker.wait_ready()
+    producer = bed.site.producer().wait_ready()
     bed.wait_some(250, 180, [producer, *workers])
     bed.still()
     bed.wait_equal(240, [producer, *workers])
