@@ -56,7 +56,7 @@ struct cs_checkpoint {
 
     /* the thread's own */
     struct cs_kafka_out *out[PRODUCERS];
-    char txn_id[PRODUCERS][160];
+    char txn_id[PRODUCERS][360];
     unsigned turn;
     unsigned failures; /* in a row, for the back-off */
     uint64_t random;
@@ -875,7 +875,7 @@ static int make_ids(struct cs_checkpoint *c)
         id = random;
     }
     for (unsigned i = 0; i < PRODUCERS; i++)
-        snprintf(c->txn_id[i], sizeof(c->txn_id[i]), "%.60sworker-%.64s-%c", c->p.conf->kafka_prefix, id, 'a' + (int)i);
+        snprintf(c->txn_id[i], sizeof(c->txn_id[i]), "%.200sworker-%.100s-%c", c->p.conf->kafka_prefix, id, 'a' + (int)i);
     return 0;
 }
 

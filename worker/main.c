@@ -39,6 +39,8 @@ static int run_help(FILE *to, int code)
     return code;
 }
 
+static volatile sig_atomic_t cut_short_code; /* what the run ended with, when closing is cut short */
+
 static void on_alarm(int signal)
 {
     static const char text[] = "crmsync-worker: closing took too long, cut short; nothing is lost\n";
@@ -46,7 +48,7 @@ static void on_alarm(int signal)
     (void)signal;
     if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
         _exit(EX_SOFTWARE);
-    _exit(0);
+    _exit(cut_short_code);
 }
 
 /* Signals come through a descriptor; the threads of the libraries must not take them. */
@@ -130,6 +132,7 @@ static int run_daemon(const char *path, struct cs_worker_conf *conf, struct cs_t
     code = cs_worker_run(w);
     if (cs_worker_is_hurried(w))
         _exit(code); /* the broker may not answer, and nothing is to be waited for */
+    cut_short_code = code;
     alarm(STOP_S);
     unblock_signals();
     cs_worker_free(w);
