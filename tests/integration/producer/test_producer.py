@@ -3,6 +3,8 @@
 
 import json
 import signal
+import time
+from pathlib import Path
 
 from confluent_kafka import Producer
 
@@ -133,6 +135,26 @@ def test_commits_of_unknown_result(t):
     unknown = producer.metrics()['crmsync_producer_commits_total{result="unknown"}']
     check(unknown >= 10, f"only {unknown} commits had an unknown result")
     check_equal(producer.stop(), 0, "exit code")
+    check_topics(t, kafka)
+
+
+def test_sleep_inside_a_transaction_is_no_fencing(t):
+    """Suspended for longer than its transaction may last: the coordinator fences it, nobody has its id, it goes on."""
+    kafka = Kafka.shared(t)
+    boxes = [f"user{i}@contoso.example" for i in range(6)]
+    site = site_of(t, kafka, boxes, settings={"schedule.slice_items": 5, "kafka.properties": [
+        "session.timeout.ms=30000", "heartbeat.interval.ms=300", "transaction.timeout.ms=2000", "socket.timeout.ms=2000"]})
+    worker = FakeWorker(t, kafka)
+    for env in ({}, {"CRMSYNC_INSTANCE_ID": "one"}):
+        producer = site.producer(f"producer{len(env)}", env={**env, "CRMSYNC_TEST_STOP_AT": "after_offsets:4"})
+        stat = Path(f"/proc/{producer.proc.pid}/stat")
+        wait_for(lambda: stat.read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] == "T", 60, "it sleeps")
+        time.sleep(4)  # past the transaction's time and the coordinator's round
+        producer.signal(signal.SIGCONT)
+        before = worker.count()
+        wait_for(lambda: worker.check() or worker.count() > before + 30, 60, "it goes on")
+        check(producer.proc.log_events("commit.unknown"), "the sleep was not within a transaction")
+        check_equal(producer.stop(), 0, "exit code")
     check_topics(t, kafka)
 
 
@@ -411,6 +433,7 @@ def test_refusals_name_what_is_wrong(t):
 
 if __name__ == "__main__":
     main(test_first_sync_goes_step_by_step, test_kills_leave_no_gap_and_no_double, test_commits_of_unknown_result,
+         test_sleep_inside_a_transaction_is_no_fencing,
          test_kills_at_every_step_of_a_commit, test_without_transactions_no_job_is_lost, test_two_share_and_one_takes_over,
          test_a_denied_mailbox_is_parked_and_probed, test_a_refused_secret_stops_one_tenant,
          test_what_cannot_be_used_is_dead_lettered, test_streams_that_need_a_resync_are_parked_visibly,
