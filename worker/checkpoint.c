@@ -15,14 +15,14 @@
 #include "worker/completion.h"
 #include "worker/test_hooks.h"
 
-#define PRODUCERS       2
-#define INIT_MS         30000
-#define COMMIT_MS       20000
-#define OFFSETS_MS      10000
-#define ABORT_MS        10000
-#define LOOKUP_MS       20000
-#define FLUSH_MS        30000
-#define POISON_TRIES    3
+#define PRODUCERS    2
+#define INIT_MS      30000
+#define COMMIT_MS    20000
+#define OFFSETS_MS   10000
+#define ABORT_MS     10000
+#define LOOKUP_MS    20000
+#define FLUSH_MS     30000
+#define POISON_TRIES 3
 
 struct partition {
     int32_t number;
@@ -308,7 +308,8 @@ static void pause_after_failure(struct cs_checkpoint *c, uint64_t epoch)
 
     c->random = cs_mix64(c->random + 1);
     c->failures++;
-    deadline_ms = cs_clock_mono_ms() + cs_backoff_ms(c->failures > 16 ? 16 : c->failures, 50, 3000, c->random);
+    deadline_ms = cs_clock_mono_ms() +
+                  cs_backoff_ms(c->failures > 16 ? 16 : c->failures, 50, 3000, c->random);
     pthread_mutex_lock(&c->lock);
     while (!c->stop && c->epoch == epoch && cs_clock_mono_ms() < deadline_ms)
         wait_until(c, deadline_ms);
@@ -349,9 +350,11 @@ static struct cs_kafka_out *producer(struct cs_checkpoint *c, unsigned i)
 
     if (c->out[i] != NULL)
         return c->out[i];
-    rc = cs_kafka_out_new(c->p.conf, is_transactional(c) ? c->txn_id[i] : NULL, c->p.log, &c->out[i], &err);
+    rc = cs_kafka_out_new(c->p.conf, is_transactional(c) ? c->txn_id[i] : NULL, c->p.log,
+                          &c->out[i], &err);
     if (rc < 0) {
-        cs_log_error(c->p.log, "kafka.producer_refused", CS_STR("reason", rc == -EINVAL ? err.text : strerror(-rc)));
+        cs_log_error(c->p.log, "kafka.producer_refused",
+                     CS_STR("reason", rc == -EINVAL ? err.text : strerror(-rc)));
         return NULL;
     }
     r = cs_kafka_out_init(c->out[i], INIT_MS);
@@ -390,8 +393,8 @@ static bool is_printable(const char *key, size_t n)
 }
 
 /* One message. Nothing is copied: the unit outlives the transaction. */
-static enum cs_kafka_result produce(struct cs_checkpoint *c, struct cs_kafka_out *out, const struct cs_unit *u,
-                                    const struct cs_outbound *m)
+static enum cs_kafka_result produce(struct cs_checkpoint *c, struct cs_kafka_out *out,
+                                    const struct cs_unit *u, const struct cs_outbound *m)
 {
     char time[CS_TIME_TEXT], trace[64];
     struct cs_kafka_header headers[8];
@@ -411,8 +414,8 @@ static enum cs_kafka_result produce(struct cs_checkpoint *c, struct cs_kafka_out
     if (trace[0] != '\0')
         headers[n++] = (struct cs_kafka_header){"traceparent", trace};
     do
-        r = cs_kafka_out_produce_borrowed(out, m->topic, u->partition, m->key, m->key_len, m->value, m->value_len,
-                                          headers, n);
+        r = cs_kafka_out_produce_borrowed(out, m->topic, u->partition, m->key, m->key_len, m->value,
+                                          m->value_len, headers, n);
     while (r == CS_KAFKA_AGAIN && is_current(c, u->epoch));
     return r == CS_KAFKA_AGAIN ? CS_KAFKA_ABORT : r;
 }
@@ -534,7 +537,8 @@ static bool is_fenced(const struct cs_checkpoint *c, int64_t begun_ms)
 {
     const char *id = c->p.conf->instance_id;
 
-    return id != NULL && id[0] != '\0' && cs_clock_mono_ms() - begun_ms < c->p.transaction_timeout_ms / 2;
+    return id != NULL && id[0] != '\0' &&
+           cs_clock_mono_ms() - begun_ms < c->p.transaction_timeout_ms / 2;
 }
 
 /* OK, ABORT (try again), TOO_LARGE (never), or FENCED. */
@@ -875,7 +879,8 @@ static int make_ids(struct cs_checkpoint *c)
         id = random;
     }
     for (unsigned i = 0; i < PRODUCERS; i++)
-        snprintf(c->txn_id[i], sizeof(c->txn_id[i]), "%.200sworker-%.100s-%c", c->p.conf->kafka_prefix, id, 'a' + (int)i);
+        snprintf(c->txn_id[i], sizeof(c->txn_id[i]), "%.200sworker-%.100s-%c",
+                 c->p.conf->kafka_prefix, id, 'a' + (int)i);
     return 0;
 }
 
@@ -909,12 +914,15 @@ int cs_checkpoint_new(const struct cs_checkpoint_params *p, struct cs_checkpoint
                                    "Transactions that were aborted and tried again.");
     c->unknowns = cs_metrics_counter(p->metrics, "crmsync_checkpoint_unknown_total", NULL,
                                      "Commits whose result was unknown and was looked up.");
-    c->commit_s = cs_metrics_histogram(p->metrics, "crmsync_checkpoint_commit_seconds", NULL,
-                                       "Begin to committed.", seconds, sizeof(seconds) / sizeof(seconds[0]));
-    c->batch_units = cs_metrics_histogram(p->metrics, "crmsync_checkpoint_batch_jobs", NULL,
-                                          "Jobs in one commit.", units, sizeof(units) / sizeof(units[0]));
+    c->commit_s =
+        cs_metrics_histogram(p->metrics, "crmsync_checkpoint_commit_seconds", NULL,
+                             "Begin to committed.", seconds, sizeof(seconds) / sizeof(seconds[0]));
+    c->batch_units =
+        cs_metrics_histogram(p->metrics, "crmsync_checkpoint_batch_jobs", NULL,
+                             "Jobs in one commit.", units, sizeof(units) / sizeof(units[0]));
     c->batch_bytes = cs_metrics_histogram(p->metrics, "crmsync_checkpoint_batch_bytes", NULL,
-                                          "Bytes of values in one commit.", bytes, sizeof(bytes) / sizeof(bytes[0]));
+                                          "Bytes of values in one commit.", bytes,
+                                          sizeof(bytes) / sizeof(bytes[0]));
     r = make_ids(c);
     if (r == 0)
         r = -pthread_create(&c->thread, NULL, run, c);

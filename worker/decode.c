@@ -37,18 +37,20 @@ static bool is_job_id(const char *s)
     return s[i] == '\0' && s[14] == '7' && strchr("89ab", s[19]) != NULL; /* UUIDv7 (RFC 9562) */
 }
 
-/* Of a message that is no job: whose was it? Only if it names the mailbox that its key names too. */
-static bool read_identity(const struct cs_kafka_msg *msg, const char *tenant, const char *mailbox,
-                          struct cs_feedback *f)
+/* Of a message that is no job: whose was it? Only if it names the mailbox that its key names too.
+ * @return 0, -ENOENT, -ENOMEM */
+static int read_identity(const struct cs_kafka_msg *msg, const char *tenant, const char *mailbox,
+                         struct cs_feedback *f)
 {
     struct cs_json *doc = NULL;
     const char *reason, *s = NULL;
     cs_json_val root;
-    bool known = false;
+    int r = cs_json_parse(msg->value, msg->value_len, &doc, &reason);
 
-    if (msg->value == NULL || cs_json_parse(msg->value, msg->value_len, &doc, &reason) < 0)
-        return false;
+    if (r < 0)
+        return r == -ENOMEM ? r : -ENOENT;
     root = cs_json_root(doc);
+    r = -ENOENT;
     if (cs_json_str(root, "job_id", CS_UUID_TEXT - 1, &s) < 0 || !is_job_id(s))
         goto out;
     memcpy(f->job_id, s, CS_UUID_TEXT);
@@ -57,12 +59,13 @@ static bool read_identity(const struct cs_kafka_msg *msg, const char *tenant, co
         goto out;
     memcpy(f->tenant, tenant, strlen(tenant) + 1);
     memcpy(f->mailbox, mailbox, strlen(mailbox) + 1);
-    known = cs_json_str(root, "type", 32, &s) == 0 && cs_job_type_parse(s, &f->type) == 0 &&
-            cs_json_str(root, "lane", 32, &s) == 0 && cs_lane_parse(s, &f->lane) == 0 &&
-            cs_json_i64(root, "attempt", 1, INT32_MAX, &f->attempt) == 0;
+    if (cs_json_str(root, "type", 32, &s) == 0 && cs_job_type_parse(s, &f->type) == 0 &&
+        cs_json_str(root, "lane", 32, &s) == 0 && cs_lane_parse(s, &f->lane) == 0 &&
+        cs_json_i64(root, "attempt", 1, INT32_MAX, &f->attempt) == 0)
+        r = 0;
 out:
     cs_json_free(doc);
-    return known;
+    return r;
 }
 
 static void take_identity(const struct cs_job *job, struct cs_feedback *f)
@@ -95,7 +98,10 @@ int cs_decode_job(const struct cs_kafka_msg *msg, int32_t n_partitions, int64_t 
     if (r == -ENOMEM)
         return r;
     if (r < 0) {
-        if (read_identity(msg, tenant, mailbox, &why->feedback))
+        r = read_identity(msg, tenant, mailbox, &why->feedback);
+        if (r == -ENOMEM)
+            return r;
+        if (r == 0)
             reject(why, CS_CODE_JOB_INVALID, utc_ms);
         return refuse(why, CS_DLQ_JOB_INVALID, detail);
     }

@@ -29,21 +29,26 @@ static int usage(FILE *to, int code)
 
 static int run_help(FILE *to, int code)
 {
-    fputs("usage: crmsync-worker run [-c FILE] [--print-config]\n\n"
-          "Runs in the foreground and logs to stderr. SIGTERM, SIGINT: take no more jobs, finish those in\n"
-          "hand, stop; a second one: stop at once. SIGHUP: read the tenants and the limits again.\n\n"
-          "  --print-config  print the settings in force, secrets hidden, and exit\n\n"
-          "Exit 0 after a signal; 64 usage; 70 failed; 75 a second signal dropped jobs (another worker\n"
-          "does them); 78 configuration, topics, or another process with the same instance_id.\n",
-          to);
+    fputs(
+        "usage: crmsync-worker run [-c FILE] [--print-config]\n\n"
+        "Runs in the foreground and logs to stderr. SIGTERM, SIGINT: take no more jobs, finish "
+        "those in\n"
+        "hand, stop; a second one: stop at once. SIGHUP: read the tenants and the limits again.\n\n"
+        "  --print-config  print the settings in force, secrets hidden, and exit\n\n"
+        "Exit 0 after a signal; 64 usage; 70 failed; 75 a second signal dropped jobs (another "
+        "worker\n"
+        "does them); 78 configuration, topics, or another process with the same instance_id.\n",
+        to);
     return code;
 }
 
-static volatile sig_atomic_t cut_short_code; /* what the run ended with, when closing is cut short */
+static volatile sig_atomic_t
+    cut_short_code; /* what the run ended with, when closing is cut short */
 
 static void on_alarm(int signal)
 {
-    static const char text[] = "crmsync-worker: closing took too long, cut short; nothing is lost\n";
+    static const char text[] =
+        "crmsync-worker: closing took too long, cut short; nothing is lost\n";
 
     (void)signal;
     if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
