@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/kafka_out.h"
+
+#define FAIL_AGAIN_MS (10 * 60 * 1000)
 
 static const char *const topic_names[CS_TOPIC_COUNT_] = {
     [CS_TOPIC_JOBS] = "jobs.v1",         [CS_TOPIC_FEEDBACK] = "feedback.v1",
@@ -53,6 +56,20 @@ const char *cs_kafka_result_name(enum cs_kafka_result r)
     return "?";
 }
 
+/* A broker that is away is told of by each handle for each try to connect; the daemons say it once (kafka.down), and the
+ * reason is wanted once. */
+static bool is_repeated_failure(struct cs_kafka_base *base, const char *fac)
+{
+    long long now_ms = cs_clock_mono_ms(), last_ms = atomic_load(&base->fail_said_ms);
+
+    if (strcmp(fac, "FAIL") != 0 && strcmp(fac, "ERROR") != 0)
+        return false;
+    if (last_ms != 0 && now_ms - last_ms < FAIL_AGAIN_MS)
+        return true;
+    /* the library logs from several threads: one of them says it */
+    return !atomic_compare_exchange_strong(&base->fail_said_ms, &last_ms, now_ms);
+}
+
 /* librdkafka's lines name brokers, topics and errors; never keys or payloads. */
 static void on_log(const rd_kafka_t *rk, int level, const char *fac, const char *buf)
 {
@@ -60,7 +77,7 @@ static void on_log(const rd_kafka_t *rk, int level, const char *fac, const char 
 
     if (base == NULL || base->log == NULL)
         return;
-    if (level <= 3)
+    if (level <= 3 && !is_repeated_failure(base, fac))
         cs_log_warn(base->log, "kafka.library", CS_STR("facility", fac), CS_STR("text", buf));
     else
         cs_log_debug(base->log, "kafka.library", CS_STR("facility", fac), CS_STR("text", buf));

@@ -14,7 +14,9 @@ struct cs_kafka_base {
     atomic_bool all_down; /* set by the error callback, cleared when something answers */
     atomic_int fatal;     /* librdkafka's fatal error, 0 if none */
     atomic_llong
-        steady_ms; /* consumers: monotonic time at which the membership was last seen steady */
+        fail_said_ms; /* monotonic time of the last warning of a failed connection, 0: none */
+    /* consumers: monotonic time at which the membership was last seen steady */
+    atomic_llong steady_ms;
 };
 
 struct cs_kafka_prop {

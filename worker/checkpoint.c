@@ -294,6 +294,11 @@ enum cs_kafka_result cs_checkpoint_state(struct cs_checkpoint *c)
     return state;
 }
 
+/* What goes on failing is said a few times, then about once a minute. */
+#define warn_some(c, ...)                                                                          \
+    CS_LOG_((c)->p.log, (c)->failures < 3 || (c)->failures % 20 == 0 ? CS_LOG_WARN : CS_LOG_DEBUG, \
+            __VA_ARGS__, CS_FIELD_END)
+
 /* ---- the thread's side ----------------------------------------------------------------------------- */
 
 static bool is_transactional(const struct cs_checkpoint *c)
@@ -360,8 +365,8 @@ static struct cs_kafka_out *producer(struct cs_checkpoint *c, unsigned i)
     r = cs_kafka_out_init(c->out[i], INIT_MS);
     if (r == CS_KAFKA_OK)
         return c->out[i];
-    cs_log_warn(c->p.log, "kafka.producer_not_ready", CS_STR("result", cs_kafka_result_name(r)),
-                CS_STR("error", cs_kafka_out_error(c->out[i])));
+    warn_some(c, "kafka.producer_not_ready", CS_STR("result", cs_kafka_result_name(r)),
+              CS_STR("error", cs_kafka_out_error(c->out[i])));
     if (r == CS_KAFKA_FENCED)
         set_fenced(c);
     drop_producer(c, i);
@@ -631,8 +636,8 @@ failed:
         return r;
     }
     cs_metric_add(c->aborts, 1);
-    cs_log_warn(c->p.log, "checkpoint.aborted", CS_STR("result", cs_kafka_result_name(r)),
-                CS_STR("error", cs_kafka_out_error(out)));
+    warn_some(c, "checkpoint.aborted", CS_STR("result", cs_kafka_result_name(r)),
+              CS_STR("error", cs_kafka_out_error(out)));
     /* after an abort for a refused message the next transaction of this handle fails too, so it is replaced */
     if (r != CS_KAFKA_ABORT || cs_kafka_out_abort(out, ABORT_MS) != CS_KAFKA_OK)
         drop_producer(c, turn);
@@ -660,8 +665,8 @@ static enum cs_kafka_result write_through(struct cs_checkpoint *c, struct cs_uni
         return CS_KAFKA_ABORT;
     for (int stage = 0; r == CS_KAFKA_OK && stage < CS_STAGE_COUNT_; stage++) {
         if (!is_member(c)) {
-            cs_log_warn(c->p.log, "checkpoint.membership_unsure",
-                        CS_I64("age_ms", cs_kafka_in_session_age_ms(c->p.in)));
+            warn_some(c, "checkpoint.membership_unsure",
+                      CS_I64("age_ms", cs_kafka_in_session_age_ms(c->p.in)));
             return CS_KAFKA_ABORT;
         }
         r = produce_stage(c, out, batch, stage);
@@ -670,7 +675,7 @@ static enum cs_kafka_result write_through(struct cs_checkpoint *c, struct cs_uni
             r = cs_kafka_out_flush(out, FLUSH_MS);
     }
     if (r != CS_KAFKA_OK) {
-        cs_log_warn(c->p.log, "checkpoint.write_failed", CS_STR("error", cs_kafka_out_error(out)));
+        warn_some(c, "checkpoint.write_failed", CS_STR("error", cs_kafka_out_error(out)));
         drop_producer(c, 0);
         return r == CS_KAFKA_TOO_LARGE ? r : CS_KAFKA_ABORT;
     }
@@ -684,7 +689,7 @@ static enum cs_kafka_result write_through(struct cs_checkpoint *c, struct cs_uni
     }
     cs_test_hook(c->p.test_hooks, "after_commit");
     if (rc < 0) {
-        cs_log_warn(c->p.log, "checkpoint.offset_not_committed", CS_STR("reason", strerror(-rc)));
+        warn_some(c, "checkpoint.offset_not_committed", CS_STR("reason", strerror(-rc)));
         return CS_KAFKA_ABORT;
     }
     cs_metric_add(c->transactions, 1);
@@ -795,7 +800,7 @@ static void answer_assign(struct cs_checkpoint *c, const int32_t *numbers, size_
         r = n > 0 ? cs_kafka_in_committed(c->p.in, numbers, n, LOOKUP_MS, &offsets, &found) : 0;
         if (r == 0)
             break;
-        cs_log_warn(c->p.log, "kafka.committed_offsets_wait", CS_STR("reason", strerror(-r)));
+        warn_some(c, "kafka.committed_offsets_wait", CS_STR("reason", strerror(-r)));
         pause_after_failure(c, epoch);
     }
     if (r == 0 && (partitions = calloc(found > 0 ? found : 1, sizeof(*partitions))) == NULL)
