@@ -21,7 +21,7 @@ const struct cs_setting cs_worker_settings[] = {
      NULL},
     {"worker.batch_bytes", CS_CONF_BYTES, AT(batch_bytes), "8388608", 65536, 256 * MIB, 0,
      "Finished jobs committed in one transaction have about this much output at most.", NULL},
-    {"worker.drain_ms", CS_CONF_MS, AT(drain_ms), "12000", 0, 10 * MINUTE, CS_CONF_RELOAD,
+    {"worker.drain_ms", CS_CONF_MS, AT(drain_ms), "10000", 0, 10 * MINUTE, CS_CONF_RELOAD,
      "After SIGTERM jobs may finish for this long; the others are dropped and done by another "
      "worker.",
      NULL},

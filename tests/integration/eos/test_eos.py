@@ -6,7 +6,9 @@ feedback, once."""
 import json
 import os
 import random
+import select
 import signal
+import socket
 import time
 import uuid
 from collections import Counter
@@ -36,6 +38,7 @@ class Bed:
         self.broker = broker
         self.rng = random.Random(SEED)
         self.jobs = {}
+        self.mailboxes = set()
         self.started = 0
         if broker.transactional:
             broker.create_topics(partitions=PARTITIONS, settings=topic_settings)
@@ -69,6 +72,7 @@ class Bed:
                 one = {"job_id": job_id(), "type": "folders", "tenant": "acme", "mailbox": mailbox, "lane": "live",
                        "attempt": 1, "reason": reason, "created_at": "2026-11-25T08:00:00.000Z"}
                 key = f"acme/{mailbox}"
+                self.mailboxes.add(mailbox)
                 producer.produce(self.t.prefix + "jobs.v1", json.dumps(one), key, partition=partition_of(key, PARTITIONS))
                 self.jobs[one["job_id"]] = reason
                 left -= 1
@@ -255,8 +259,38 @@ def test_without_transactions_nothing_is_lost(t):
     print(f"{len(bed.jobs)} jobs, none lost, {twice} records twice after a kill")
 
 
+def test_stop_without_a_broker_is_in_time_and_loses_nothing(t):
+    """SIGTERM with finished work that cannot be committed: exit within 20 s; the next worker does it again, once."""
+    kafka = Kafka.own(t)
+    mute = socket.create_server(("127.0.0.1", 0))  # takes connections and says nothing, so the job ends when it is let go
+    t.undo(mute.close)
+    url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+    bed = Bed(t, kafka, settings={"graph.base_url": url, "graph.login_url": url, "worker.request_timeout_ms": 1000,
+                                  "worker.drain_ms": 3000, "kafka.properties": ["session.timeout.ms=12000"]})
+    bed.feed(1)
+    argv = [program("crmsync-worker"), "run", "-c", t.dir / "crmsync.cfg"]
+    (t.dir / "tenants.d" / "acme.cfg").write_text((t.dir / "tenants.d" / "acme.cfg").read_text().replace(
+        "a@contoso.example", next(iter(bed.mailboxes))))
+    worker = t.start(argv, "worker", env={"CRMSYNC_LOG_FORMAT": "json"})
+    check(select.select([mute], [], [], 30)[0], "the job never asked for a token")
+    kafka.kill(1)
+    worker.signal(signal.SIGTERM)
+    started = time.monotonic()
+    check_equal(worker.wait(20), 0, "exit code")
+    print(f"ended after {time.monotonic() - started:.1f} s without a broker")
+    dropped = worker.log_events("worker.dropped")
+    check_equal([e["uncommitted"] for e in dropped], [1], "jobs that the log says were dropped")
+    kafka.restart(1)
+    check_equal(bed.topic("feedback.v1"), [], "feedback of the first worker")
+    mute.close()  # from now on the token endpoint refuses: the job ends as a retry, at once
+    worker = t.start(argv, "worker2", env={"CRMSYNC_LOG_FORMAT": "json"})
+    bed.wait_done(60, [worker])
+    check_equal(len(bed.topic("feedback.v1")), 1, "feedback")
+    check_equal(worker.stop(), 0, "exit code")
+
+
 if __name__ == "__main__":
     main(test_killed_at_every_step_does_each_job_once, test_commits_of_unknown_result_are_looked_up,
          test_partitions_that_move_lose_and_repeat_nothing, test_sleep_inside_a_transaction_is_no_fencing,
          test_one_instance_id_twice_ends_one_of_them, test_output_that_no_broker_takes_is_refused_alone,
-         test_without_transactions_nothing_is_lost)
+         test_without_transactions_nothing_is_lost, test_stop_without_a_broker_is_in_time_and_loses_nothing)
