@@ -291,6 +291,7 @@ def test_what_cannot_be_used_is_dead_lettered(t):
     wait_for(lambda: worker.check() or len(kafka.read(t.prefix + "dlq.v1")) >= 5, 20, "five dead letters")
     dead = kafka.read(t.prefix + "dlq.v1")
     check_equal(len(dead), 5, "dead letters")
+    Schemas().validate_all(dead, "dlq.v1")
     reasons = sorted(r.json["reason"] for r in dead)
     check("wrong_partition" in reasons and reasons.count("unsupported") == 2, f"{reasons}")
     mark = len(worker.of(ann))
