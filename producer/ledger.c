@@ -252,7 +252,8 @@ static bool is_named(const char *variable, const char *point, long *passed)
     const char *at = getenv(variable);
     size_t n = strlen(point);
 
-    return at != NULL && strncmp(at, point, n) == 0 && at[n] == ':' && ++*passed >= strtol(at + n + 1, NULL, 10);
+    return at != NULL && strncmp(at, point, n) == 0 && at[n] == ':' &&
+           ++*passed >= strtol(at + n + 1, NULL, 10);
 }
 
 /* Where tests cut us off, and only while Graph is a simulator: CRMSYNC_TEST_CRASH_AT="point:n" ends the
