@@ -257,7 +257,8 @@ static bool is_named(const char *variable, const char *point, long *passed)
 }
 
 /* Where tests cut us off, and only while Graph is a simulator: CRMSYNC_TEST_CRASH_AT="point:n" ends the
- * process the n-th time that the point is passed, CRMSYNC_TEST_STOP_AT puts it to sleep once. */
+ * process the n-th time that the point is passed, CRMSYNC_TEST_STOP_AT puts it to sleep once, all
+ * messages delivered. */
 static void test_hook(const struct cs_ledger *l, const char *point)
 {
     static long crashes, stops; /* the ledger's thread alone passes points, and one is watched */
@@ -269,7 +270,8 @@ static void test_hook(const struct cs_ledger *l, const char *point)
         _exit(137);
     if (!stopped && is_named("CRMSYNC_TEST_STOP_AT", point, &stops)) {
         stopped = true;
-        (void)raise(SIGSTOP); /* cannot fail */
+        (void)cs_kafka_out_flush(l->out[l->turn], COMMIT_MS); /* so that nothing but the end is missing */
+        (void)raise(SIGSTOP);                                 /* cannot fail */
     }
 }
 
