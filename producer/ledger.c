@@ -270,8 +270,9 @@ static void test_hook(const struct cs_ledger *l, const char *point)
         _exit(137);
     if (!stopped && is_named("CRMSYNC_TEST_STOP_AT", point, &stops)) {
         stopped = true;
-        (void)cs_kafka_out_flush(l->out[l->turn], COMMIT_MS); /* so that nothing but the end is missing */
-        (void)raise(SIGSTOP);                                 /* cannot fail */
+        (void)cs_kafka_out_flush(l->out[l->turn],
+                                 COMMIT_MS); /* so that nothing but the end is missing */
+        (void)raise(SIGSTOP);                /* cannot fail */
     }
 }
 
