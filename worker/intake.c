@@ -579,6 +579,18 @@ static void make_room(struct cs_intake *t)
     }
 }
 
+/* Nothing is pulled any more once draining, so a job whose partition has moved waits for a redelivery in vain. */
+static void drop_uncurrent(struct cs_intake *t)
+{
+    struct entry *next;
+
+    for (struct entry *e = t->entries; e != NULL; e = next) {
+        next = e->next;
+        if (e->state == ENTRY_QUEUED || (e->state != ENTRY_SUBMITTED && !is_current(t, e)))
+            give_up(t, e, "stopping");
+    }
+}
+
 int cs_intake_step(struct cs_intake *t)
 {
     struct cs_kafka_offset *offsets = NULL;
@@ -601,6 +613,8 @@ int cs_intake_step(struct cs_intake *t)
             break;
         on_event(t, event, &msg, lost);
     }
+    if (t->draining)
+        drop_uncurrent(t);
     cs_metric_set(t->inflight, (int64_t)t->n);
     cs_metric_set(t->bytes, (int64_t)(t->held_bytes + t->p.bytes(t->p.user)));
     return t->failure;
@@ -608,14 +622,8 @@ int cs_intake_step(struct cs_intake *t)
 
 void cs_intake_drain(struct cs_intake *t)
 {
-    struct entry *next;
-
     t->draining = true;
-    for (struct entry *e = t->entries; e != NULL; e = next) {
-        next = e->next;
-        if (e->state == ENTRY_QUEUED)
-            give_up(t, e, "stopping");
-    }
+    drop_uncurrent(t);
 }
 
 void cs_intake_drop_running(struct cs_intake *t)

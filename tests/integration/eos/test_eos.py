@@ -183,6 +183,27 @@ def test_partitions_that_move_lose_and_repeat_nothing(t):
     print(f"{dict(what_was_done)}; {len(bed.jobs)} jobs, none lost, none twice; {kept} in flight when partitions came")
 
 
+def test_a_stop_amid_a_rebalance_ends(t):
+    """What is kept over a rebalance waits for its redelivery; after SIGTERM nothing is pulled, so it must not be waited for."""
+    bed = Bed(t, Kafka.shared(t), settings={"worker.max_jobs": 16})
+    bed.feed(600)
+    staying = bed.worker(delay_ms=1500)
+    kept = 0
+    for _ in range(3):
+        leaving = bed.worker(delay_ms=1500)
+        wait_for(lambda: leaving.log_events("partitions.assigned"), 40, "the second one has partitions")
+        seen = len(leaving.log_events("partitions.revoked"))
+        joining = bed.worker(delay_ms=1500)
+        wait_for(lambda: len(leaving.log_events("partitions.revoked")) > seen, 40, "the partitions are taken back")
+        check_equal(leaving.stop(), 0, "exit code after SIGTERM amid the rebalance")
+        kept += leaving.log_events("partitions.revoked")[-1]["inflight"]
+        check_equal(joining.stop(), 0, "exit code of the third")
+    check(kept > 0, "jobs were under way when the partitions were taken back")
+    bed.wait_done(90, [staying])
+    check_equal(staying.stop(), 0, "exit code")
+    bed.check_once()
+
+
 def test_sleep_inside_a_transaction_is_no_fencing(t):
     """A static member that slept longer than its transaction may last goes on; nobody had its id."""
     bed = Bed(t, Kafka.shared(t), settings={"kafka.properties": [
@@ -291,6 +312,6 @@ def test_stop_without_a_broker_is_in_time_and_loses_nothing(t):
 
 if __name__ == "__main__":
     main(test_killed_at_every_step_does_each_job_once, test_commits_of_unknown_result_are_looked_up,
-         test_partitions_that_move_lose_and_repeat_nothing, test_sleep_inside_a_transaction_is_no_fencing,
-         test_one_instance_id_twice_ends_one_of_them, test_output_that_no_broker_takes_is_refused_alone,
+         test_partitions_that_move_lose_and_repeat_nothing, test_a_stop_amid_a_rebalance_ends,
+         test_sleep_inside_a_transaction_is_no_fencing, test_one_instance_id_twice_ends_one_of_them, test_output_that_no_broker_takes_is_refused_alone,
          test_without_transactions_nothing_is_lost, test_stop_without_a_broker_is_in_time_and_loses_nothing)
