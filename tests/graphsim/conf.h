@@ -32,7 +32,7 @@ struct sim_conf {
     unsigned limit_concurrency, limit_requests, limit_window_ms, retry_after_s;
     unsigned gzip_level;
     unsigned partial, repeat, empty_page, short_page, collapse, same_link, replica_ms, gone_form,
-        quirks, occurrence_delete_silent;
+        transit_ms, search_lag_ms, quirks, occurrence_delete_silent;
 };
 
 /**

@@ -68,6 +68,8 @@ static const char *set_variants(struct sim *sim, cs_json_val v)
         {"short_page", &sim->v.short_page, 100},
         {"collapse", &sim->v.collapse, 100},
         {"same_link", &sim->v.same_link, 100},
+        {"transit_ms", &sim->v.transit_ms, 600000},
+        {"search_lag_ms", &sim->v.search_lag_ms, 600000},
         {"gone_form", &sim->v.gone_form, 3},
         {"quirks", &sim->v.quirks, 1},
         {"latency_ms", &sim->conf->latency_ms, 600000},

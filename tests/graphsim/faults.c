@@ -240,6 +240,9 @@ static const char *read_action(cs_json_val v, struct sim_action *a)
     (void)cs_json_i64(v, "delay_ms", 0, 3600000, &a->delay_ms);
     (void)cs_json_bool(v, "gzip_corrupt", &a->gzip_corrupt);
     (void)cs_json_bool(v, "drop", &a->drop);
+    (void)cs_json_bool(v, "served", &a->served);
+    if (a->served && a->status == 0)
+        return "served needs a status";
     return read_retry(v, a);
 }
 

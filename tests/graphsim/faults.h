@@ -19,6 +19,7 @@ struct sim_action {
     int64_t truncate_at; /* the body ends here, in a complete answer; -1: never */
     int64_t delay_ms;
     bool gzip_corrupt, drop;
+    bool served;        /* the request is carried out, and then answered with status all the same */
     char redirect[512]; /* "": none */
     char www_authenticate[240];
 };

@@ -246,6 +246,8 @@ static enum MHD_Result graph_request(struct sim_http *h, struct MHD_Connection *
     call.authorization = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization");
     call.client_request_id =
         MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "client-request-id");
+    call.if_match = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "If-Match");
+    call.content_range = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Range");
     call.body = a->body.data != NULL ? a->body.data : "";
     call.body_len = a->body.len;
     (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, on_header, &prefers);

@@ -382,27 +382,34 @@ void sim_mail_init(struct sim_mailbox *mb, unsigned mean_body)
     mb->mail->folder[SIM_F_SEARCH_UNREAD].search = true;
 }
 
+void sim_people_free(struct sim_person_ref *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(p[i].name);
+        free(p[i].address);
+    }
+    free(p);
+}
+
 static void over_free(struct sim_over *o)
 {
     if (o == NULL)
         return;
-    for (size_t i = 0; i < o->n_to; i++) {
-        free(o->to[i].name);
-        free(o->to[i].address);
+    sim_people_free(o->to, o->n_to);
+    sim_people_free(o->cc, o->n_cc);
+    sim_people_free(o->bcc, o->n_bcc);
+    sim_people_free(o->reply_to, o->n_reply_to);
+    sim_people_free(o->headers, o->n_headers);
+    sim_people_free(o->props, o->n_props);
+    for (size_t i = 0; i < o->n_files; i++) {
+        free(o->files[i].name);
+        free(o->files[i].type);
+        free(o->files[i].content_id);
+        free(o->files[i].bytes);
     }
-    for (size_t i = 0; i < o->n_cc; i++) {
-        free(o->cc[i].name);
-        free(o->cc[i].address);
-    }
-    for (size_t i = 0; i < o->n_headers; i++) {
-        free(o->headers[i].name);
-        free(o->headers[i].address);
-    }
+    free(o->files);
     for (size_t i = 0; i < o->n_categories; i++)
         free(o->categories[i]);
-    free(o->to);
-    free(o->cc);
-    free(o->headers);
     free(o->categories);
     free(o->subject);
     free(o->html);
@@ -431,6 +438,15 @@ void sim_mail_clear(struct sim_mailbox *mb)
     free(mail->folder);
     free(mail->folder_log);
     free(mail->history);
+    free(mail->sent);
+    free(mail->transit);
+    for (size_t i = 0; i < mail->n_upload; i++) {
+        cs_buf_clear(&mail->upload[i].bytes);
+        free(mail->upload[i].name);
+        free(mail->upload[i].type);
+        free(mail->upload[i].content_id);
+    }
+    free(mail->upload);
     free(mail);
     mb->mail = NULL;
 }

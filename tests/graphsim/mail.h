@@ -62,7 +62,15 @@ struct sim_person_ref {
     char *address;
 };
 
-/* What a script said instead of the generator; a NULL member means "as generated". */
+/* An attachment that a client has put there. */
+struct sim_file {
+    char *name, *type, *content_id;
+    char *bytes;
+    size_t size;
+    bool is_inline;
+};
+
+/* What a script or a client said instead of the generator; a NULL member means "as generated". */
 struct sim_over {
     char *subject;
     char *html;
@@ -75,6 +83,12 @@ struct sim_over {
     size_t n_categories;
     struct sim_person_ref *headers; /* name and value, added to internetMessageHeaders */
     size_t n_headers;
+    struct sim_person_ref *bcc, *reply_to;
+    size_t n_bcc, n_reply_to;
+    struct sim_person_ref *props; /* extended properties: id and value */
+    size_t n_props;
+    struct sim_file *files;
+    size_t n_files;
     bool to_set, cc_set, html_is_text;
 };
 
@@ -95,6 +109,7 @@ struct sim_msg {
     uint8_t n_inline;                        /* the first ones of these */
     uint8_t depth;                           /* in its thread */
     bool is_read, is_draft, outgoing, other; /* other: inferenceClassification */
+    bool in_transit;                         /* sent, and nowhere to be found for a moment */
     uint8_t category;                        /* 0 none, else index of a generated one */
 };
 
@@ -141,6 +156,26 @@ struct sim_version {
     bool is_read;
 };
 
+/* A mail that was accepted for delivery. */
+struct sim_sent {
+    int64_t at_ms;
+    uint32_t msg;
+};
+
+struct sim_transit {
+    int64_t until_ms;
+    uint32_t msg;
+};
+
+struct sim_upload {
+    uint32_t msg;
+    uint64_t secret;
+    size_t size;
+    struct cs_buf bytes;
+    char *name, *type, *content_id;
+    bool is_inline, done;
+};
+
 struct sim_mail {
     struct sim_msg *msg;
     size_t n_msg, cap_msg;
@@ -153,6 +188,12 @@ struct sim_mail {
     struct sim_gen folder_gen;
     struct sim_version *history;
     size_t n_history, cap_history;
+    struct sim_sent *sent;
+    size_t n_sent, cap_sent;
+    struct sim_transit *transit;
+    size_t n_transit, cap_transit;
+    struct sim_upload *upload;
+    size_t n_upload, cap_upload;
     uint32_t n_threads;
     unsigned mean_body;
 };
@@ -195,6 +236,7 @@ void sim_mail_remove(struct sim_mailbox *mb, uint32_t msg);
 void sim_mail_touch(struct sim_mailbox *mb, uint32_t msg, uint64_t mask);
 void sim_mail_set_read(struct sim_mailbox *mb, uint32_t msg, bool is_read);
 struct sim_over *sim_mail_over(struct sim_msg *m); /* created if there is none */
+void sim_people_free(struct sim_person_ref *p, size_t n);
 
 /** @return index; name is copied */
 uint32_t sim_folder_add(struct sim_mailbox *mb, uint32_t parent, const char *name, bool hidden);
@@ -240,6 +282,13 @@ void sim_attachment_bytes(const struct sim_mailbox *mb, uint32_t msg, unsigned i
 
 /** seg[2] is mailFolders or messages. (mail_http.c) */
 void sim_mail_handle(struct sim_request *req, struct sim_answer *ans);
+/** Everything but GET, and sendMail. (mail_write.c) */
+void sim_mail_write(struct sim_request *req, struct sim_answer *ans);
+/** What was under way has arrived: before anybody looks. */
+void sim_mail_settle(struct sim_mailbox *mb);
+/** PUT and DELETE of an upload session; takes the mailbox's lock. range: Content-Range, or NULL */
+void sim_mail_upload(struct sim *sim, const char *method, const char *path, bool authorized,
+                     const char *range, const char *body, size_t n, struct sim_answer *ans);
 /** GET .../messages, folder SIM_NONE: of the mailbox. (mail_list.c) */
 void sim_mail_list(struct sim_request *req, struct sim_answer *ans, uint32_t folder);
 /** GET .../messages/delta and mailFolders/delta. (mail_delta.c) */

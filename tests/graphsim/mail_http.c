@@ -180,6 +180,8 @@ static void one_message(struct sim_request *req, struct sim_answer *ans, size_t 
     uint64_t select = sim_select_parse(sim_param(req, "$select"), &unknown);
     struct sim_jw w;
 
+    if (msg >= 0 && req->mb->mail->msg[msg].in_transit)
+        msg = -ENOENT;
     if (msg < 0) {
         bad_id(ans, msg);
         return;
@@ -238,8 +240,7 @@ static void in_folder(struct sim_request *req, struct sim_answer *ans)
 void sim_mail_handle(struct sim_request *req, struct sim_answer *ans)
 {
     if (strcmp(req->method, "GET") != 0) {
-        sim_answer_error(ans, 405, "ErrorInvalidRequest",
-                         "This simulator only answers reads of mail.");
+        sim_mail_write(req, ans);
     } else if (is(req, 2, "mailFolders")) {
         if (req->n_seg == 3)
             list_folders(req, ans, SIM_F_ROOT);

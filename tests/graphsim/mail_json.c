@@ -113,6 +113,15 @@ static void write_parties(struct sim_jw *w, const char *key, const struct sim_pa
     sim_jw_close(w, ']');
 }
 
+static void write_refs(struct sim_jw *w, const char *key, const struct sim_person_ref *p, size_t n)
+{
+    sim_jw_key(w, key);
+    sim_jw_open(w, '[');
+    for (size_t i = 0; i < n; i++)
+        write_party(w, (struct sim_party){p[i].name != NULL ? p[i].name : "", p[i].address});
+    sim_jw_close(w, ']');
+}
+
 static void write_body(const struct sim_request *req, uint32_t msg, const char *key, bool unique,
                        struct sim_jw *w)
 {
@@ -268,6 +277,33 @@ static void write_meeting(const struct sim_msg *m, struct sim_jw *w)
     }
 }
 
+/* $expand=singleValueExtendedProperties($filter=id eq '...') */
+static void write_properties(const struct sim_request *req, const struct sim_msg *m,
+                             struct sim_jw *w)
+{
+    const char *expand = sim_param(req, "$expand");
+    bool any = false;
+
+    if (expand == NULL || strncasecmp(expand, "singleValueExtendedProperties", 29) != 0 ||
+        m->over == NULL)
+        return;
+    for (size_t i = 0; i < m->over->n_props; i++) {
+        if (strstr(expand, m->over->props[i].name) == NULL)
+            continue;
+        if (!any) {
+            sim_jw_key(w, "singleValueExtendedProperties");
+            sim_jw_open(w, '[');
+            any = true;
+        }
+        sim_jw_open(w, '{');
+        sim_jw_kstr(w, "id", m->over->props[i].name);
+        sim_jw_kstr(w, "value", m->over->props[i].address);
+        sim_jw_close(w, '}');
+    }
+    if (any)
+        sim_jw_close(w, ']');
+}
+
 #define HAS(p) ((select & SIM_BIT(p)) != 0)
 
 void sim_msg_write(const struct sim_request *req, uint32_t msg, uint64_t select, bool delta,
@@ -384,8 +420,11 @@ void sim_msg_write(const struct sim_request *req, uint32_t msg, uint64_t select,
     if (HAS(SIM_P_CC))
         write_parties(w, "ccRecipients", letter.cc, letter.n_cc);
     if (HAS(SIM_P_BCC))
-        write_parties(w, "bccRecipients", NULL, 0);
-    if (HAS(SIM_P_REPLY_TO))
+        write_refs(w, "bccRecipients", m->over != NULL ? m->over->bcc : NULL,
+                   m->over != NULL ? m->over->n_bcc : 0);
+    if (HAS(SIM_P_REPLY_TO) && m->over != NULL && m->over->n_reply_to > 0)
+        write_refs(w, "replyTo", m->over->reply_to, m->over->n_reply_to);
+    else if (HAS(SIM_P_REPLY_TO))
         write_parties(w, "replyTo", &letter.from, letter.has_from && m->seed % 16 == 0);
     if (m->kind != SIM_MAIL && HAS(SIM_P_MEETING))
         write_meeting(m, w);
@@ -395,6 +434,7 @@ void sim_msg_write(const struct sim_request *req, uint32_t msg, uint64_t select,
         write_body(req, msg, "uniqueBody", true, w);
     if (HAS(SIM_P_FLAG))
         write_flag(m, w);
+    write_properties(req, m, w);
     sim_jw_close(w, '}');
     cs_buf_clear(&b);
 }
@@ -455,7 +495,7 @@ char sim_attachment_kind(const struct sim_mailbox *mb, uint32_t msg, unsigned in
     const struct sim_msg *m = &mb->mail->msg[msg];
     uint64_t roll = sim_hash(m->seed, 300 + index) % 20;
 
-    if (index < m->n_inline)
+    if (index < m->n_inline || (m->over != NULL && m->over->n_files > 0))
         return 'f';
     return roll == 0 ? 'r' : roll == 1 ? 'i' : 'f';
 }
@@ -469,6 +509,10 @@ void sim_attachment_bytes(const struct sim_mailbox *mb, uint32_t msg, unsigned i
     char name[96];
     size_t n;
 
+    if (m->over != NULL && index < m->over->n_files) {
+        cs_buf_add(out, m->over->files[index].bytes, m->over->files[index].size);
+        return;
+    }
     if (sim_attachment_kind(mb, msg, index) == 'i') {
         cs_buf_adds(out,
                     "From: someone@example.com\r\nSubject: forwarded\r\n\r\nAn attached mail.\r\n");
@@ -527,12 +571,20 @@ void sim_attachment_write(const struct sim_request *req, uint32_t msg, unsigned 
     char kind = sim_attachment_kind(mb, msg, index), text[SIM_ID_MAX];
     uint64_t h = sim_hash(m->seed, 600 + index);
     bool is_inline = index < m->n_inline;
+    const struct sim_file *file =
+        m->over != NULL && index < m->over->n_files ? &m->over->files[index] : NULL;
     struct cs_buf bytes, b64;
     const char *type;
-    char name[96];
+    char name[256];
     size_t size;
 
     sim_content_file(h, is_inline, name, &type, &size);
+    if (file != NULL) {
+        snprintf(name, sizeof(name), "%s", file->name);
+        type = file->type;
+        size = file->size;
+        is_inline = file->is_inline;
+    }
     if (kind != 'f') {
         type = kind == 'i' ? NULL : "application/octet-stream";
         snprintf(name, sizeof(name), "%s", kind == 'i' ? "Re: earlier mail" : "shared folder");
@@ -557,7 +609,9 @@ void sim_attachment_write(const struct sim_request *req, uint32_t msg, unsigned 
     if (chosen(select, "isInline"))
         sim_jw_kbool(w, "isInline", is_inline);
     if (kind == 'f' && chosen(select, "contentId")) {
-        if (is_inline) {
+        if (file != NULL) {
+            sim_jw_kstr(w, "contentId", file->content_id);
+        } else if (is_inline) {
             snprintf(text, sizeof(text), "image%03u.png@01D%05X.%08X", index + 1,
                      (unsigned)(h & 0xfffff), (unsigned)(h >> 32));
             sim_jw_kstr(w, "contentId", text);

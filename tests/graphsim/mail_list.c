@@ -63,6 +63,8 @@ struct sort_key {
 
 struct list {
     struct sim_mailbox *mb;
+    char prop_id[200], prop_value[200]; /* of an extended property; "": not asked */
+    bool prop_prefix;
     struct clause clause[CLAUSES];
     size_t n_clauses;
     struct sort_key key[SORT_KEYS];
@@ -147,11 +149,59 @@ static int parse_clause(const char **p, struct clause *c)
     return 0;
 }
 
+static bool quoted(const char **p, char *out, size_t max)
+{
+    size_t n = 0;
+
+    if (*(*p)++ != '\'')
+        return false;
+    for (; **p != '\0' && **p != '\''; (*p)++) {
+        if (n + 1 == max)
+            return false;
+        out[n++] = **p;
+    }
+    out[n] = '\0';
+    return *(*p)++ == '\'';
+}
+
+static bool expect(const char **p, const char *text)
+{
+    size_t n = strlen(text);
+
+    if (strncasecmp(*p, text, n) != 0)
+        return false;
+    *p += n;
+    return true;
+}
+
+/* singleValueExtendedProperties/Any(ep: ep/id eq 'I' and ep/value eq 'V'), or startswith(ep/value, 'V') */
+static int parse_property(struct list *l, const char **p)
+{
+    if (!expect(p, "(ep: ep/id eq ") || !quoted(p, l->prop_id, sizeof(l->prop_id)) ||
+        !expect(p, " and "))
+        return -EINVAL;
+    l->prop_prefix = expect(p, "startswith(ep/value,");
+    if (!l->prop_prefix && !expect(p, "ep/value eq "))
+        return -EINVAL;
+    *p += strspn(*p, " ");
+    if (!quoted(p, l->prop_value, sizeof(l->prop_value)) || (l->prop_prefix && !expect(p, ")")))
+        return -EINVAL;
+    return expect(p, ")") ? 0 : -EINVAL;
+}
+
 static int parse_filter(struct list *l, const char *text)
 {
     const char *p = text;
 
     for (;;) {
+        if (expect(&p, "singleValueExtendedProperties/any")) {
+            if (parse_property(l, &p) < 0)
+                return -EINVAL;
+            if (*p == '\0')
+                return 0;
+            if (!expect(&p, " and "))
+                return -EINVAL;
+        }
         if (l->n_clauses == CLAUSES || parse_clause(&p, &l->clause[l->n_clauses]) < 0)
             return -EINVAL;
         l->n_clauses++;
@@ -239,10 +289,26 @@ static int text_order(struct list *l, uint32_t msg, enum field f, const char *te
     return strcasecmp(f == F_SUBJECT ? letter.subject : letter.from.address, text);
 }
 
+static bool has_property(const struct list *l, const struct sim_msg *m)
+{
+    /* the index of searches is written later than the item */
+    if (m->over == NULL || m->created_ms + l->mb->sim->v.search_lag_ms > sim_now_ms(l->mb->sim))
+        return false;
+    for (size_t i = 0; i < m->over->n_props; i++)
+        if (strcmp(m->over->props[i].name, l->prop_id) == 0 &&
+            (l->prop_prefix
+                 ? strncasecmp(m->over->props[i].address, l->prop_value, strlen(l->prop_value))
+                 : strcasecmp(m->over->props[i].address, l->prop_value)) == 0)
+            return true;
+    return false;
+}
+
 static bool matches(struct list *l, uint32_t msg)
 {
     const struct sim_msg *m = &l->mb->mail->msg[msg];
 
+    if (m->in_transit || (l->prop_id[0] != '\0' && !has_property(l, m)))
+        return false;
     for (size_t i = 0; i < l->n_clauses; i++) {
         const struct clause *c = &l->clause[i];
         int order;

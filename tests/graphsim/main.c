@@ -128,6 +128,8 @@ static void set_variants(struct sim *sim, const struct sim_conf *conf)
     sim->v.short_page = conf->short_page;
     sim->v.collapse = conf->collapse;
     sim->v.same_link = conf->same_link;
+    sim->v.transit_ms = conf->transit_ms;
+    sim->v.search_lag_ms = conf->search_lag_ms;
     sim->v.replica_ms = conf->replica_ms;
     sim->v.gone_form = conf->gone_form;
     sim->v.quirks = conf->quirks;

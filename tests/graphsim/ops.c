@@ -96,11 +96,7 @@ static void people(cs_json_val list, struct sim_person_ref **ret, size_t *n)
 {
     size_t len = cs_json_len(list) < LIST_MAX ? cs_json_len(list) : LIST_MAX;
 
-    for (size_t i = 0; i < *n; i++) {
-        free((*ret)[i].name);
-        free((*ret)[i].address);
-    }
-    free(*ret);
+    sim_people_free(*ret, *n);
     *ret = sim_alloc(len, sizeof(**ret));
     *n = len;
     for (size_t i = 0; i < len; i++) {

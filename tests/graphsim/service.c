@@ -76,7 +76,9 @@ static void dispatch(struct sim_request *req, struct sim_answer *ans)
 {
     const char *what = req->n_seg > 2 ? req->seg[2] : "";
 
-    if (strcasecmp(what, "mailFolders") == 0 || strcasecmp(what, "messages") == 0) {
+    sim_mail_settle(req->mb);
+    if (strcasecmp(what, "mailFolders") == 0 || strcasecmp(what, "messages") == 0 ||
+        strcasecmp(what, "sendMail") == 0) {
         sim_mail_handle(req, ans);
     } else if (strncasecmp(what, "calendar", 8) == 0 || strcasecmp(what, "events") == 0) {
 #ifdef SIM_HAS_CALENDAR
@@ -137,7 +139,7 @@ void sim_member_begin(struct sim_member *m, const struct sim_call *call, const c
         return;
     /* only now: a rule is not used up by a request that is refused anyway */
     m->has_fault = sim_faults_match(sim, method, url, m->req.mb, &m->fault);
-    if (m->has_fault && (m->fault.status != 0 || m->fault.aadsts != 0)) {
+    if (m->has_fault && !m->fault.served && (m->fault.status != 0 || m->fault.aadsts != 0)) {
         m->ready = m->fault.delay_ms > 0; /* it takes its time, holding the slot */
         sim_action_answer(&m->fault, m->req.mb, &m->ans);
         return;
@@ -165,6 +167,8 @@ void sim_member_run(struct sim_member *m)
     m->line.immutable_ids = m->req.immutable_ids;
     dispatch(&m->req, &m->ans);
     pthread_mutex_unlock(&m->req.mb->lock);
+    if (m->has_fault && m->fault.served)
+        sim_action_answer(&m->fault, m->req.mb, &m->ans);
 }
 
 int64_t sim_member_latency(const struct sim_member *m)
@@ -219,6 +223,9 @@ static void serve_one(const struct sim_call *call, const char *base, struct sim_
     sim_member_begin(&m, call, call->method, call->url + strlen(VERSION), base, false);
     for (size_t i = 0; i < call->n_prefer; i++)
         sim_request_prefer(&m.req, call->prefer[i]);
+    m.req.if_match = call->if_match;
+    m.req.body = call->body;
+    m.req.body_len = call->body_len;
     /* half of the time passes before the answer is made: it is neither of the start nor of the end */
     early = sim_member_latency(&m) / 2;
     if (early > 0)
@@ -311,6 +318,15 @@ void sim_serve(const struct sim_call *call, struct sim_answer *ans, struct sim_t
     snprintf(base, sizeof(base), "%s%s", call->origin, VERSION);
     if (is_token_path(call->url)) {
         serve_token(call, ans, out);
+        log_simple(call, start_ms, ans);
+        return;
+    }
+    if (strncmp(call->url, "/upload/", 8) == 0) {
+        bool answered;
+
+        if (outer_fault(call, call->url, ans, out, &answered) && !answered)
+            sim_mail_upload(call->sim, call->method, call->url, call->authorization != NULL,
+                            call->content_range, call->body, call->body_len, ans);
         log_simple(call, start_ms, ans);
         return;
     }

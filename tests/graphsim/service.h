@@ -19,7 +19,8 @@ struct sim_call {
     const char *authorization;
     const char *prefer[SIM_PREFERS];
     size_t n_prefer;
-    const char *client_request_id; /* or NULL */
+    const char *client_request_id;        /* or NULL */
+    const char *if_match, *content_range; /* or NULL */
     const char *body;
     size_t body_len;
     int64_t arrived_ms; /* sim_limit_now_ms() when it was there */

@@ -101,6 +101,8 @@ struct sim {
         unsigned collapse;   /* items that came and went between two rounds and are not mentioned */
         unsigned same_link;  /* rounds without changes that give the very same deltaLink */
         int64_t replica_ms;  /* most that a change may be late in a delta */
+        unsigned transit_ms; /* what was sent cannot be found for so long */
+        unsigned search_lag_ms; /* an extended property cannot be searched for so long */
         unsigned
             gone_form; /* of an evicted token: 0 in turn, 1 410 SyncStateNotFound, 2 410 with Location, 3 400 */
         unsigned quirks; /* strings with legal but unusual escapes, dates with odd fractions */
@@ -218,6 +220,8 @@ struct sim_request {
     bool text_body;
     unsigned max_page;    /* 0: not given */
     const char *timezone; /* NULL: not given */
+
+    const char *if_match; /* NULL: not given */
 
     struct sim_rng rng; /* differs from request to request */
 };

@@ -143,6 +143,32 @@ static void write_message(struct sim_mailbox *mb, uint32_t msg, struct sim_jw *w
     cs_buf_clear(&b);
 }
 
+/* What was accepted for delivery, each time that it was. */
+static void write_sent(struct sim_mailbox *mb, struct sim_jw *w)
+{
+    const struct sim_mail *mail = mb->mail;
+    char id[SIM_ID_MAX];
+
+    sim_jw_open(w, '[');
+    for (size_t i = 0; i < mail->n_sent; i++) {
+        const struct sim_msg *m = &mail->msg[mail->sent[i].msg];
+
+        sim_jw_open(w, '{');
+        sim_msg_id(mb, mail->sent[i].msg, true, id);
+        sim_jw_kstr(w, "id", id);
+        sim_jw_ktime(w, "at", mail->sent[i].at_ms);
+        sim_jw_kstr(w, "subject", m->over->subject);
+        sim_jw_kint(w, "recipients", (int64_t)(m->over->n_to + m->over->n_cc + m->over->n_bcc));
+        sim_jw_key(w, "properties");
+        sim_jw_open(w, '{');
+        for (size_t k = 0; k < m->over->n_props; k++)
+            sim_jw_kstr(w, m->over->props[k].name, m->over->props[k].address);
+        sim_jw_close(w, '}');
+        sim_jw_close(w, '}');
+    }
+    sim_jw_close(w, ']');
+}
+
 static void write_gone(struct sim_mailbox *mb, struct sim_jw *w)
 {
     sim_jw_open(w, '[');
@@ -185,6 +211,7 @@ static void write_history(struct sim_mailbox *mb, struct sim_jw *w)
 void sim_truth_write(struct sim_mailbox *mb, bool history, struct sim_jw *w)
 {
     pthread_mutex_lock(&mb->lock);
+    sim_mail_settle(mb);
     sim_jw_open(w, '{');
     sim_jw_kstr(w, "address", mb->address);
     sim_jw_kstr(w, "id", mb->id);
@@ -197,6 +224,8 @@ void sim_truth_write(struct sim_mailbox *mb, bool history, struct sim_jw *w)
     for (size_t i = 0; i < mb->mail->n_all; i++)
         write_message(mb, mb->mail->all[i], w);
     sim_jw_close(w, ']');
+    sim_jw_key(w, "sent");
+    write_sent(mb, w);
     if (history) {
         sim_jw_key(w, "gone");
         write_gone(mb, w);
