@@ -114,6 +114,18 @@ static int read_number(const struct reader *r, const char *key, int64_t max, con
     return 0;
 }
 
+static int read_switch(const struct reader *r, const char *key, bool *ret)
+{
+    const struct cs_node *node = cs_node_find(r->group, key);
+
+    if (node == NULL)
+        return 0;
+    if (node->type != CS_NODE_BOOL)
+        return refuse(r, node, key, "must be true or false");
+    *ret = node->i != 0;
+    return 0;
+}
+
 static int read_choice(const struct reader *r, const char *key, const char *const *names,
                        const char *list, int *ret)
 {
@@ -491,6 +503,7 @@ static int read_tenant(const char *path, const struct cs_node *group, struct cs_
                                         "private_events",
                                         "body",
                                         "exclude_folders",
+                                        "send",
                                         NULL};
     static const char *const private_names[] = {"busy_only", "skip", "full", NULL};
     static const char *const body_names[] = {"html", "text", "none", NULL};
@@ -517,7 +530,7 @@ static int read_tenant(const char *path, const struct cs_node *group, struct cs_
         (result = read_choice(&r, "private_events", private_names, "busy_only, skip, full",
                               &private_rule)) < 0 ||
         (result = read_choice(&r, "body", body_names, "html, text, none", &r.t->body)) < 0 ||
-        (result = read_excludes(&r)) < 0)
+        (result = read_switch(&r, "send", &r.t->send)) < 0 || (result = read_excludes(&r)) < 0)
         goto out;
     r.t->private_events = (enum cs_private_rule)private_rule;
     if (r.t->calendar_past_days + r.t->calendar_future_days > CS_CALENDAR_DAYS_MAX) {

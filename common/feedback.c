@@ -13,6 +13,11 @@ static const char *const scope_names[] = {
     [CS_SCOPE_ITEM] = "item",     [CS_SCOPE_STREAM] = "stream",   [CS_SCOPE_MAILBOX] = "mailbox",
     [CS_SCOPE_TENANT] = "tenant", [CS_SCOPE_SERVICE] = "service",
 };
+static const char *const send_names[] = {
+    [CS_SENT_NOTHING] = "nothing",     [CS_SENT_DRAFTED] = "drafted", [CS_SENT_CLAIMED] = "claimed",
+    [CS_SENT_UNCERTAIN] = "uncertain", [CS_SENT_MISSING] = "missing", [CS_SENT_DONE] = "done",
+    [CS_SENT_SWEPT] = "swept",
+};
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static void part_clear(struct cs_feedback_part *part)
@@ -54,6 +59,9 @@ void cs_feedback_clear(struct cs_feedback *f)
     strings_clear(f->series_whole, f->n_series_whole);
     strings_clear(f->removed, f->n_removed);
     strings_clear(f->settled, f->n_settled);
+    free(f->send.draft_id);
+    free(f->send.change_key);
+    free(f->send.message_id);
     memset(f, 0, sizeof(*f));
 }
 
@@ -207,6 +215,36 @@ static void strings_print(struct cs_jw *jw, const char *name, char **list, size_
     cs_jw_array_end(jw);
 }
 
+static void send_parse(struct cs_msg *m, struct cs_feedback_send *ret)
+{
+    struct cs_msg s = {.obj = m->error == 0 ? cs_json_get(m->obj, "send") : NULL};
+
+    if (s.obj == NULL)
+        return;
+    ret->state =
+        (enum cs_send_state)cs_msg_enum(&s, "state", send_names, COUNT(send_names), "send.state");
+    ret->draft_id = cs_msg_str(&s, "draft_id", CS_ID_MAX, false, "send.draft_id");
+    ret->change_key = cs_msg_str(&s, "change_key", CS_ID_MAX, false, "send.change_key");
+    ret->message_id = cs_msg_str(&s, "message_id", 1000, false, "send.message_id");
+    if (s.error == 0 && ret->state == CS_SENT_DRAFTED && ret->draft_id == NULL)
+        cs_msg_fail(&s, -EINVAL, "send.draft_id");
+    if (s.error == 0 && (ret->state == CS_SENT_DRAFTED || ret->state == CS_SENT_CLAIMED) &&
+        ret->change_key == NULL)
+        cs_msg_fail(&s, -EINVAL, "send.change_key");
+    cs_msg_join(m, &s);
+}
+
+static void send_print(struct cs_jw *jw, const struct cs_feedback_send *s)
+{
+    cs_jw_key(jw, "send");
+    cs_jw_object(jw);
+    cs_jw_kstr(jw, "state", send_names[s->state]);
+    cs_jw_kstr_opt(jw, "draft_id", s->draft_id);
+    cs_jw_kstr_opt(jw, "change_key", s->change_key);
+    cs_jw_kstr_opt(jw, "message_id", s->message_id);
+    cs_jw_object_end(jw);
+}
+
 static const struct {
     const char *name;
     size_t offset;
@@ -296,6 +334,7 @@ int cs_feedback_parse(const char *p, size_t n, struct cs_feedback *ret, const ch
                   &f.n_series_whole);
     strings_parse(&m, "removed", CS_FEEDBACK_ROWS_MAX, "removed", &f.removed, &f.n_removed);
     strings_parse(&m, "settled", CS_FEEDBACK_ROWS_MAX, "settled", &f.settled, &f.n_settled);
+    send_parse(&m, &f.send);
     cs_json_free(doc);
     if (m.error < 0) {
         *reason = m.where;
@@ -359,6 +398,8 @@ void cs_feedback_print(const struct cs_feedback *f, struct cs_buf *out)
     strings_print(&jw, "series_whole", f->series_whole, f->n_series_whole);
     strings_print(&jw, "removed", f->removed, f->n_removed);
     strings_print(&jw, "settled", f->settled, f->n_settled);
+    if (f->type == CS_JOB_MAIL_SEND)
+        send_print(&jw, &f->send);
     cs_jw_ktime(&jw, "started_at", f->started_utc_ms);
     cs_jw_ktime(&jw, "finished_at", f->finished_utc_ms);
     cs_jw_object_end(&jw);

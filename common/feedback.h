@@ -52,6 +52,22 @@ struct cs_folder_found {
     int64_t unread;
 };
 
+/* What became of a step of an outbox request. */
+enum cs_send_state {
+    CS_SENT_NOTHING,   /* "nothing": the step did nothing; the same again */
+    CS_SENT_DRAFTED,   /* "drafted": there is a draft */
+    CS_SENT_CLAIMED,   /* "claimed": not sent, and nobody else can have: send the version given */
+    CS_SENT_UNCERTAIN, /* "uncertain": it may have gone; look after a while */
+    CS_SENT_MISSING,   /* "missing": the draft is nowhere; look again after a while */
+    CS_SENT_DONE,      /* "done": sent, refused or unknown: the record says which */
+    CS_SENT_SWEPT,     /* "swept" */
+};
+
+struct cs_feedback_send {
+    enum cs_send_state state;
+    char *draft_id, *change_key, *message_id; /* drafted, claimed */
+};
+
 struct cs_feedback {
     char job_id[CS_UUID_TEXT];
     enum cs_job_type type;
@@ -85,6 +101,8 @@ struct cs_feedback {
     size_t n_removed;
     char **settled; /* item_ids of job.rows that are no longer out there: drop the row */
     size_t n_settled;
+
+    struct cs_feedback_send send; /* mail.send */
 
     int64_t started_utc_ms;
     int64_t finished_utc_ms;

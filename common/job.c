@@ -18,6 +18,7 @@ static const char *const type_names[CS_JOB_TYPE_COUNT_] = {
     [CS_JOB_MAIL_ITEMS] = "mail.items",
     [CS_JOB_CALENDAR_DELTA] = "calendar.delta",
     [CS_JOB_PROBE] = "probe",
+    [CS_JOB_MAIL_SEND] = "mail.send",
 };
 static const char *const lane_names[CS_LANE_COUNT_] = {
     [CS_LANE_SEND] = "send",     [CS_LANE_LIVE] = "live",   [CS_LANE_BACKFILL] = "backfill",
@@ -34,6 +35,12 @@ static const char *const why_names[] = {
 static const char *const seen_names[] = {
     [CS_SEEN_NOTHING] = "nothing", [CS_SEEN_GONE] = "gone", [CS_SEEN_EXCLUDED] = "excluded",
     [CS_SEEN_UNKNOWN] = "unknown", [CS_SEEN_AT] = "at",
+};
+static const char *const step_names[] = {
+    [CS_SEND_DRAFT] = "draft",
+    [CS_SEND_SEND] = "send",
+    [CS_SEND_LOOK] = "look",
+    [CS_SEND_SWEEP] = "sweep",
 };
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -221,6 +228,119 @@ static void part_clear(struct cs_job_part *part)
     cs_folder_clear(&part->folder);
 }
 
+static void send_free(struct cs_job_send *s)
+{
+    if (s == NULL)
+        return;
+    free(s->request);
+    free(s->draft_id);
+    free(s->change_key);
+    free(s->message_id);
+    for (size_t i = 0; i < s->n_keep; i++)
+        free(s->keep[i]);
+    free(s->keep);
+    free(s);
+}
+
+/* A part of the message as text, to be read by whoever carries it out. */
+static char *raw_text(struct cs_msg *m, const char *name, const char *where)
+{
+    cs_json_val v = m->error == 0 ? cs_json_get(m->obj, name) : NULL;
+    struct cs_buf text;
+
+    if (v == NULL)
+        return NULL;
+    cs_buf_init(&text, 0);
+    if (cs_json_print(v, &text) < 0) {
+        cs_buf_clear(&text);
+        cs_msg_fail(m, -ENOMEM, where);
+        return NULL;
+    }
+    return cs_buf_steal(&text, NULL);
+}
+
+static void send_parse(struct cs_msg *m, struct cs_job *job)
+{
+    struct cs_msg p = {.obj = m->error == 0 ? cs_json_get(m->obj, "send") : NULL};
+    struct cs_job_send *s;
+    cs_json_val arr;
+    size_t count;
+    char *id;
+
+    if (p.obj == NULL || (s = cs_msg_alloc(m, 1, sizeof(*s))) == NULL)
+        return;
+    job->send = s;
+    s->step =
+        (enum cs_send_step)cs_msg_enum(&p, "step", step_names, COUNT(step_names), "send.step");
+    id = cs_msg_str(&p, "request_id", sizeof(s->request_id) - 1, s->step != CS_SEND_SWEEP,
+                    "send.request_id");
+    if (id != NULL)
+        memcpy(s->request_id, id, strlen(id) + 1);
+    free(id);
+    s->request = raw_text(&p, "request", "send.request");
+    s->draft_id = cs_msg_str(&p, "draft_id", CS_ID_MAX, false, "send.draft_id");
+    s->change_key = cs_msg_str(&p, "change_key", CS_ID_MAX, false, "send.change_key");
+    s->message_id = cs_msg_str(&p, "message_id", 1000, false, "send.message_id");
+    s->looks = cs_msg_i64(&p, "looks", 0, INT32_MAX, false, 0, "send.looks");
+    if ((arr = cs_msg_array(&p, "keep", CS_SEND_KEEP_MAX, &count, "send.keep")) != NULL &&
+        (s->keep = cs_msg_alloc(&p, count, sizeof(*s->keep))) != NULL)
+        for (; p.error == 0 && s->n_keep < count; s->n_keep++) {
+            const char *text;
+
+            if (cs_json_val_str(cs_json_at(arr, s->n_keep), 64, &text) < 0) {
+                cs_msg_fail(&p, -EINVAL, "send.keep");
+                break;
+            }
+            if (cs_msg_dup(text, &s->keep[s->n_keep]) < 0) {
+                cs_msg_fail(&p, -ENOMEM, "send.keep");
+                break;
+            }
+        }
+    cs_msg_join(m, &p);
+}
+
+static void send_print(const struct cs_job_send *s, struct cs_jw *jw)
+{
+    cs_jw_key(jw, "send");
+    cs_jw_object(jw);
+    cs_jw_kstr(jw, "step", step_names[s->step]);
+    if (s->request_id[0] != '\0')
+        cs_jw_kstr(jw, "request_id", s->request_id);
+    if (s->request != NULL) {
+        cs_jw_key(jw, "request");
+        cs_jw_raw(jw, s->request, strlen(s->request));
+    }
+    cs_jw_kstr_opt(jw, "draft_id", s->draft_id);
+    cs_jw_kstr_opt(jw, "change_key", s->change_key);
+    cs_jw_kstr_opt(jw, "message_id", s->message_id);
+    if (s->looks > 0)
+        cs_jw_ki64(jw, "looks", s->looks);
+    if (s->n_keep > 0) {
+        cs_jw_key(jw, "keep");
+        cs_jw_array(jw);
+        for (size_t i = 0; i < s->n_keep; i++)
+            cs_jw_str(jw, s->keep[i]);
+        cs_jw_array_end(jw);
+    }
+    cs_jw_object_end(jw);
+}
+
+static void check_send(struct cs_msg *m, const struct cs_job *job)
+{
+    const struct cs_job_send *s = job->send;
+
+    if (s == NULL)
+        cs_msg_fail(m, -EINVAL, "send");
+    else if (s->step == CS_SEND_DRAFT && s->request == NULL)
+        cs_msg_fail(m, -EINVAL, "send.request");
+    else if ((s->step == CS_SEND_SEND || s->step == CS_SEND_LOOK) && s->draft_id == NULL)
+        cs_msg_fail(m, -EINVAL, "send.draft_id");
+    else if (s->step == CS_SEND_SEND && s->change_key == NULL)
+        cs_msg_fail(m, -EINVAL, "send.change_key");
+    else if (job->n_parts != 1)
+        cs_msg_fail(m, -EINVAL, "parts");
+}
+
 void cs_job_clear(struct cs_job *job)
 {
     free(job->reason);
@@ -237,6 +357,7 @@ void cs_job_clear(struct cs_job *job)
     for (size_t i = 0; i < job->n_rows; i++)
         cs_cal_row_clear(&job->rows[i]);
     free(job->rows);
+    send_free(job->send);
     memset(job, 0, sizeof(*job));
 }
 
@@ -350,6 +471,7 @@ static void check_shape(struct cs_msg *m, const struct cs_job *job)
                  job->parts[0].from_utc_ms >= job->parts[0].to_utc_ms)
             cs_msg_fail(m, -EINVAL, "parts[].window");
         break;
+    case CS_JOB_MAIL_SEND: check_send(m, job); break;
     case CS_JOB_FOLDERS:
     case CS_JOB_PROBE:
     case CS_JOB_TYPE_COUNT_: break;
@@ -417,6 +539,7 @@ int cs_job_parse(const char *p, size_t n, struct cs_job *ret, const char **reaso
                 break;
             }
         }
+    send_parse(&m, &job);
     check_shape(&m, &job);
     cs_json_free(doc);
     if (m.error < 0) {
@@ -487,5 +610,7 @@ void cs_job_print(const struct cs_job *job, struct cs_buf *out)
             cs_cal_row_print(&job->rows[i], &jw);
         cs_jw_array_end(&jw);
     }
+    if (job->send != NULL)
+        send_print(job->send, &jw);
     cs_jw_object_end(&jw);
 }

@@ -21,6 +21,7 @@ enum cs_job_type {
     CS_JOB_MAIL_ITEMS,     /* "mail.items": items by id: second looks, left-overs */
     CS_JOB_CALENDAR_DELTA, /* "calendar.delta": one calendar, one window */
     CS_JOB_PROBE,          /* "probe": can this mailbox be read? */
+    CS_JOB_MAIL_SEND,      /* "mail.send": one step of an outbox request */
     CS_JOB_TYPE_COUNT_
 };
 
@@ -107,6 +108,28 @@ struct cs_cal_row {
     int64_t end_utc_ms;
 };
 
+/* A request is sent in two committed steps, so that a death between any two instructions sends nothing twice. */
+enum cs_send_step {
+    CS_SEND_DRAFT, /* "draft": makes the draft and ends with its id */
+    CS_SEND_SEND,  /* "send": claims the draft's version and sends it */
+    CS_SEND_LOOK,  /* "look": a send is of unknown result, and some time has passed: did it go? */
+    CS_SEND_SWEEP, /* "sweep": removes drafts that a death left behind */
+};
+
+#define CS_SEND_KEEP_MAX 1000
+
+struct cs_job_send {
+    enum cs_send_step step;
+    char request_id[65]; /* "" for a sweep */
+    char *request;       /* draft: the outbox message, JSON as it came */
+    char *draft_id;      /* send, look */
+    char *change_key;    /* send: the version that may be sent */
+    char *message_id;    /* send, look: Message-ID of the draft */
+    int64_t looks;       /* look: how many there have been */
+    char **keep;         /* sweep: request ids whose drafts are needed yet */
+    size_t n_keep;
+};
+
 struct cs_job {
     char job_id[CS_UUID_TEXT];
     enum cs_job_type type;
@@ -136,6 +159,7 @@ struct cs_job {
     struct cs_cal_row *
         rows; /* calendar.delta: rows to settle by reading their id (removed, or vanished from their series) */
     size_t n_rows;
+    struct cs_job_send *send; /* mail.send; else NULL */
 };
 
 void cs_job_clear(struct cs_job *job); /* frees what it holds; a zeroed struct is fine */

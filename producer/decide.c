@@ -442,6 +442,7 @@ int cs_decide_issue(struct cs_mailbox *m, const struct cs_schedule_conf *c, int6
     case CS_JOB_MAIL_ITEMS: n_items = issue_items(m, c, in, now_ms); break;
     case CS_JOB_CALENDAR_DELTA: issue_calendar(m, in, due->mode, now_ms); break;
     case CS_JOB_PROBE: in->reason = "parked"; break;
+    case CS_JOB_MAIL_SEND: /* beside the sync jobs, by send.c */
     case CS_JOB_TYPE_COUNT_: break;
     }
     if (in->n_parts + n_items == 0 && due->type != CS_JOB_FOLDERS && due->type != CS_JOB_PROBE) {

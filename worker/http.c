@@ -222,6 +222,10 @@ static int set_up(struct cs_http_request *req, const struct cs_http_spec *spec)
     }
     if (r < 0)
         return r;
+    if (spec->method != NULL)
+        curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, spec->method);
+    if (spec->once)
+        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, req->headers);
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);

@@ -46,9 +46,13 @@ struct cs_http_spec {
     const struct cs_secret *bearer; /* NULL: no Authorization. Copied into the request */
     const char *const *headers;     /* n lines "Name: value"; copied */
     size_t n_headers;
-    const char *body; /* NULL: GET; else POST. Copied, wiped when done if body_is_secret */
+    const char *method; /* static; NULL: GET without a body, POST with one */
+    const char *body;   /* NULL: none. Copied, wiped when done if body_is_secret */
     size_t body_len;
     bool body_is_secret;
+    bool
+        once; /* must not be carried out twice: on a connection of its own, since libcurl sends a request again when
+                  a kept connection turns out to be closed without an answer */
     cs_http_fn fn;
     void *user;
 };

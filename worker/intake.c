@@ -61,7 +61,7 @@ struct cs_intake {
 
     struct cs_metric *jobs[CS_JOB_TYPE_COUNT_][CS_REJECT + 1];
     struct cs_metric *seconds[CS_JOB_TYPE_COUNT_];
-    struct cs_metric *records[CS_KIND_SERIES + 1][CS_LEFT_SCOPE + 1];
+    struct cs_metric *records[CS_KIND_SEND_RESULT + 1][CS_LEFT_SCOPE + 1];
     struct cs_metric *dead, *dropped, *inflight, *bytes, *partitions, *skipped;
 };
 
@@ -86,7 +86,7 @@ static void make_metrics(struct cs_intake *t)
                                              "From start to finished, without the commit.", seconds,
                                              sizeof(seconds) / sizeof(seconds[0]));
     }
-    for (int k = 0; k <= CS_KIND_SERIES; k++)
+    for (int k = 0; k <= CS_KIND_SEND_RESULT; k++)
         for (int c = 0; c <= CS_LEFT_SCOPE; c++) {
             snprintf(labels, sizeof(labels), "kind=\"%s\",change=\"%s\"",
                      cs_kind_name((enum cs_kind)k), cs_change_name((enum cs_change)c));

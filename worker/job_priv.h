@@ -28,7 +28,11 @@ struct cs_call {
     struct cs_job_run *run;
     struct cs_http_request *request; /* NULL while it waits */
     char *path;                      /* path and query */
-    char *body;                      /* $batch; NULL: GET */
+    char *body;                      /* NULL: none */
+    const char *method;              /* static; NULL: GET without a body, POST with one */
+    char *if_match;                  /* version that a write is for; NULL: any */
+    bool
+        writes; /* sent again by the engine only after an answer that says that it was not carried out */
     unsigned slots;
     unsigned page_size; /* Prefer: odata.maxpagesize; 0: none */
     bool want_text;     /* Prefer: outlook.body-content-type="text" */
@@ -138,6 +142,7 @@ struct cs_job_run {
     char **failed_reads; /* ids whose read failed: handed back */
     size_t n_failed_reads, cap_failed_reads;
     struct cs_calendar_run *calendar; /* job_calendar_delta.c */
+    struct cs_send_run *send;         /* job_mail_send.c */
     struct cs_read_list reads;        /* one step's at a time */
     size_t *read_obs;                 /* attachments: which observation a member belongs to */
     struct cs_job_output *out;
@@ -210,6 +215,7 @@ extern const struct cs_job_step cs_job_mail_slice_steps[];
 extern const struct cs_job_step cs_job_mail_items_steps[];
 extern const struct cs_job_step cs_job_calendar_delta_steps[];
 extern const struct cs_job_step cs_job_probe_steps[];
+extern const struct cs_job_step cs_job_mail_send_steps[];
 
 /* job_mail.c: what the mail types share, as steps */
 enum cs_step cs_mail_read_step(struct cs_job_run *run); /* full messages of what is told or left */
@@ -219,6 +225,9 @@ enum cs_step cs_mail_publish_step(struct cs_job_run *run); /* records and looks 
 extern const char cs_mail_select_envelope[];
 extern const char cs_mail_select_full[];
 extern const char cs_mail_select_list[];
+
+/* job_mail_send.c */
+void cs_send_run_free(struct cs_send_run *s);
 
 /* job_calendar_delta.c */
 void cs_calendar_run_free(struct cs_calendar_run *c);

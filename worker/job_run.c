@@ -23,6 +23,7 @@ static const struct cs_job_step *const steps_of[CS_JOB_TYPE_COUNT_] = {
     [CS_JOB_MAIL_ITEMS] = cs_job_mail_items_steps,
     [CS_JOB_CALENDAR_DELTA] = cs_job_calendar_delta_steps,
     [CS_JOB_PROBE] = cs_job_probe_steps,
+    [CS_JOB_MAIL_SEND] = cs_job_mail_send_steps,
 };
 
 void cs_job_output_free(struct cs_job_output *out)
@@ -62,6 +63,7 @@ static void call_free(struct cs_job_run *run, struct cs_call *call)
     }
     free(call->path);
     free(call->body);
+    free(call->if_match);
     free(call);
 }
 
@@ -93,6 +95,7 @@ static void run_free(struct cs_job_run *run)
         free(run->failed_reads[i]);
     free(run->failed_reads);
     cs_calendar_run_free(run->calendar);
+    cs_send_run_free(run->send);
     cs_read_clear(&run->reads);
     free(run->read_obs);
     cs_map_free(run->map);
@@ -566,7 +569,7 @@ static void unlink_call(struct cs_job_run *run, struct cs_call *call)
     run->n_calls--;
 }
 
-/* Should the engine send it again itself? Everything we send only reads. */
+/* Should the engine send it again itself? What only reads, always; a write only if it was turned away unread. */
 static bool try_again(struct cs_job_run *run, struct cs_call *call, const struct cs_verdict *v,
                       int64_t now_ms)
 {
@@ -583,7 +586,8 @@ static bool try_again(struct cs_job_run *run, struct cs_call *call, const struct
         cs_throttle_hold(run->jobs->p.throttle, run->key, now_ms + v->retry_after_ms);
     if (v->outcome != CS_RETRY || v->code == CS_CODE_MAILBOX_DENIED ||
         v->code == CS_CODE_MAILBOX_MISSING || v->code == CS_CODE_TOKEN_REFUSED ||
-        v->code == CS_CODE_PAGE_TOO_LARGE || call->tries >= l->tries)
+        v->code == CS_CODE_PAGE_TOO_LARGE || call->tries >= l->tries ||
+        (call->writes && v->http_status != 429))
         return false;
     wait_ms = v->retry_after_ms;
     if (wait_ms < 0) {
@@ -616,8 +620,10 @@ static void on_answer(void *user, struct cs_http_answer *answer)
         cs_verdict_of_net(answer->net, &reply.verdict);
     } else if (answer->status >= 200 && answer->status < 300) {
         run->out->feedback.counts.bytes += (int64_t)answer->len;
-        reply.ok =
-            cs_page_open(answer->body, answer->len, &reply.page, NULL) == 0 && !reply.page.is_error;
+        /* 202 and 204 have no body */
+        reply.ok = (call->writes && answer->len == 0) ||
+                   (cs_page_open(answer->body, answer->len, &reply.page, NULL) == 0 &&
+                    !reply.page.is_error);
         if (!reply.ok)
             reply.verdict = (struct cs_verdict){.outcome = CS_RETRY,
                                                 .code = CS_CODE_BAD_ANSWER,
@@ -667,7 +673,8 @@ static int send(struct cs_job_run *run, struct cs_call *call, int64_t now_ms, in
     struct cs_jobs *jobs = run->jobs;
     const struct cs_secret *token = NULL;
     char request_id[CS_UUID_TEXT], id_line[CS_UUID_TEXT + 32], page_line[80];
-    const char *headers[9];
+    char if_match_line[CS_ID_MAX + 32];
+    const char *headers[10];
     struct cs_http_spec spec = {.headers = headers, .fn = on_answer, .user = call};
     struct cs_verdict why;
     struct cs_buf url;
@@ -720,6 +727,10 @@ static int send(struct cs_job_run *run, struct cs_call *call, int64_t now_ms, in
         headers[n++] = "Prefer: outlook.timezone=\"UTC\"";
     if (call->body != NULL)
         headers[n++] = "Content-Type: application/json";
+    if (call->if_match != NULL) {
+        snprintf(if_match_line, sizeof(if_match_line), "If-Match: W/\"%s\"", call->if_match);
+        headers[n++] = if_match_line;
+    }
     if (cs_uuid4(request_id) == 0) {
         snprintf(id_line, sizeof(id_line), "client-request-id: %s", request_id);
         headers[n++] = id_line;
@@ -727,6 +738,8 @@ static int send(struct cs_job_run *run, struct cs_call *call, int64_t now_ms, in
     spec.url = url.data;
     spec.bearer = token;
     spec.n_headers = n;
+    spec.method = call->method;
+    spec.once = call->writes;
     spec.body = call->body;
     spec.body_len = call->body != NULL ? strlen(call->body) : 0;
     call->tries++;

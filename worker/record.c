@@ -10,7 +10,7 @@
 #include "worker/sha.h"
 #include "worker/text.h"
 
-static const char *const kind_names[] = {"email", "event", "series"};
+static const char *const kind_names[] = {"email", "event", "series", "send_result"};
 static const char *const change_names[] = {"upserted", "moved", "deleted", "left_scope"};
 
 const char *cs_kind_name(enum cs_kind k)
@@ -25,13 +25,14 @@ const char *cs_change_name(enum cs_change c)
 
 const char *cs_record_ce_type(enum cs_kind k, enum cs_change c)
 {
-    static const char *const types[3][4] = {
+    static const char *const types[4][4] = {
         {"crmsync.email.upserted.v1", "crmsync.email.moved.v1", "crmsync.email.deleted.v1",
          "crmsync.email.left_scope.v1"},
         {"crmsync.event.upserted.v1", "crmsync.event.moved.v1", "crmsync.event.deleted.v1",
          "crmsync.event.left_scope.v1"},
         {"crmsync.series.upserted.v1", "crmsync.series.moved.v1", "crmsync.series.deleted.v1",
          "crmsync.series.left_scope.v1"},
+        {"crmsync.send_result.upserted.v1", "", "", ""}, /* said once */
     };
 
     return types[k][c];
@@ -39,7 +40,7 @@ const char *cs_record_ce_type(enum cs_kind k, enum cs_change c)
 
 int cs_kind_parse(const char *s, size_t n, enum cs_kind *ret)
 {
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         if (strlen(kind_names[i]) == n && memcmp(kind_names[i], s, n) == 0) {
             *ret = (enum cs_kind)i;
             return 0;

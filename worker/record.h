@@ -27,7 +27,7 @@ struct cs_zones;  /* worker/zone.h */
 /* What fits a topic's max.message.bytes of 2 MiB with key and headers. */
 #define CS_RECORD_DEFAULT_BYTES 1900000
 
-enum cs_kind { CS_KIND_EMAIL, CS_KIND_EVENT, CS_KIND_SERIES };
+enum cs_kind { CS_KIND_EMAIL, CS_KIND_EVENT, CS_KIND_SERIES, CS_KIND_SEND_RESULT };
 enum cs_change { CS_UPSERTED, CS_MOVED, CS_DELETED, CS_LEFT_SCOPE };
 
 /* On whose behalf records are made. Everything is borrowed for the call. */
@@ -69,11 +69,11 @@ struct cs_record {
 /** Frees what it holds and zeroes it. A zeroed record is fine. */
 void cs_record_clear(struct cs_record *rec);
 
-const char *cs_kind_name(enum cs_kind k);     /* "email", "event", "series" */
+const char *cs_kind_name(enum cs_kind k);     /* "email", "event", "series", "send_result" */
 const char *cs_change_name(enum cs_change c); /* "upserted", "moved", "deleted", "left_scope" */
 /** CloudEvents type, static: "crmsync.email.upserted.v1". */
 const char *cs_record_ce_type(enum cs_kind k, enum cs_change c);
-/** @return 0, -EINVAL (none of the three) */
+/** @return 0, -EINVAL (none of these) */
 int cs_kind_parse(const char *s, size_t n, enum cs_kind *ret);
 
 /**

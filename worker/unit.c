@@ -111,9 +111,12 @@ int cs_unit_add_records(struct cs_unit *u, struct cs_record *records, size_t n, 
         struct cs_outbound *m = &u->messages[CS_STAGE_RECORDS][u->n[CS_STAGE_RECORDS]];
         int r = 0;
 
-        if (claim && is_upsert(rec))
+        /* a result is no item that could be there or not */
+        bool indexed = rec->kind != CS_KIND_SEND_RESULT;
+
+        if (claim && indexed && is_upsert(rec))
             r = add_index(u, CS_STAGE_CLAIM, rec, false);
-        if (r == 0)
+        if (r == 0 && indexed)
             r = add_index(u, CS_STAGE_INDEX, rec, true);
         if (r < 0)
             return r;

@@ -90,7 +90,8 @@ static void write_record(struct cs_jw *jw, const struct cs_record *rec)
     cs_jw_key(jw, "value");
     cs_jw_raw(jw, rec->value, rec->value_len);
     cs_jw_key(jw, "index");
-    if (cs_index_entry(rec, true, &index, &len) == 0 && index != NULL)
+    if (rec->kind != CS_KIND_SEND_RESULT && cs_index_entry(rec, true, &index, &len) == 0 &&
+        index != NULL)
         cs_jw_raw(jw, index, len);
     else
         cs_jw_null(jw);

@@ -1,0 +1,214 @@
+#!/usr/bin/python3
+"""mail.send step by step: nothing goes twice, nothing is lost silently, and what is unknown is said to be."""
+
+import json
+
+from crmtest import check, check_equal, main, wait_for
+from jobbed import Jobs
+
+REQUEST = {"to": [{"address": "kim@fabrikam.example", "name": "Kim"}], "subject": "Offer", "body": {"type": "html", "content": "<p>Hi</p>"}}
+
+
+class Sender:
+    def __init__(self, t, *sim_args, **settings):
+        self.bed = Jobs(t, "--messages", "10", *sim_args, send=True, **settings)
+
+    def job(self, step, request_id="r1", **more):
+        return self.bed.job("mail.send", [{"stream": f"send:{request_id}", "generation": 1, "mode": "none"}], lane="send",
+                            send={"step": step, **({"request_id": request_id} if step != "sweep" else {}), **more})
+
+    def run(self, step, request_id="r1", **more):
+        end = self.bed.run(self.job(step, request_id, **more))
+        return end["feedback"], [r["value"] for r in end["records"]]
+
+    def draft(self, request_id="r1", **change):
+        f, records = self.run("draft", request_id, request={**REQUEST, **change, "request_id": request_id})
+        return f, records
+
+    def drafted(self, request_id="r1", **change):
+        f, _ = self.draft(request_id, **change)
+        check_equal((f["outcome"], f["send"]["state"]), ("more", "drafted"), "draft")
+        return {k: f["send"][k] for k in ("draft_id", "change_key", "message_id")}
+
+    def sent(self):
+        return self.bed.truth()["sent"]
+
+    def drafts(self):
+        folder = self.bed.folder_id("drafts")
+        return {m["id"] for m in self.bed.truth()["messages"] if m["parentFolderId"] == folder}
+
+
+def result(records):
+    check_equal(len(records), 1, "one result")
+    return records[0]["result"], records[0]["reason"]
+
+
+def test_two_steps_send_once(t):
+    s = Sender(t)
+    draft = s.drafted(attachments=[{"name": "a.txt", "content": "SGVsbG8=", "content_type": "text/plain"}])
+    check_equal(s.sent(), [], "nothing goes before the draft's id is committed")
+    f, records = s.run("send", **draft)
+    check_equal((f["outcome"], f["send"]["state"], result(records)), ("done", "done", ("sent", None)), "end")
+    check_equal([x["id"] for x in s.sent()], [draft["draft_id"]], "sent")
+    check_equal((records[0]["graph_id"], records[0]["message_id"]), (draft["draft_id"], draft["message_id"]), "how the CRM joins it")
+    check_equal(records[0]["key"].split("/")[2:], ["send_result", "r1"], "key")
+
+
+def test_a_step_done_again_sends_nothing_more(t):
+    """A worker died between sending and its commit; or slept, and its successor has sent."""
+    s = Sender(t)
+    draft = s.drafted()
+    s.run("send", **draft)
+    f, records = s.run("send", **draft)
+    check_equal((f["outcome"], f["send"]["state"], records), ("retry", "uncertain", []), "the second")
+    check(f["retry_after_ms"] >= 30000, "a while before the look")
+    f, records = s.run("look", **draft)
+    check_equal(result(records), ("sent", None), "the look")
+    check_equal(len(s.sent()), 1, "once")
+
+
+def test_of_two_at_once_one_sends(t):
+    s = Sender(t)
+    draft = s.drafted()
+    s.bed.sim.post("/variants", {"latency_ms": 150})
+    for _ in range(2):
+        s.bed.send(s.job("send", **draft))
+    states = sorted(s.bed.answer()["feedback"]["send"]["state"] for _ in range(2))
+    check_equal((states, len(s.sent())), (["done", "uncertain"], 1), "states, and how often it went")
+
+
+def test_no_answer_after_the_deed(t):
+    for action in ({"status": 504, "served": True}, {"drop": True}, {"status": 503, "served": True}):
+        s = Sender(t)
+        draft = s.drafted()
+        s.bed.faults({"match": {"path_contains": "/send", "method": "POST"}, "action": action})
+        f, records = s.run("send", **draft)
+        check_equal((f["outcome"], f["send"]["state"], records), ("retry", "uncertain", []), f"{action}")
+        _, records = s.run("look", **draft)
+        check_equal((result(records), len(s.sent())), (("sent", None), 1), f"{action}")
+
+
+def test_no_answer_before_the_deed(t):
+    s = Sender(t)
+    draft = s.drafted()
+    s.bed.faults({"match": {"path_contains": "/send", "method": "POST"}, "action": {"status": 504}})
+    f, _ = s.run("send", **draft)
+    check_equal(f["send"]["state"], "uncertain", "unknown to us")
+    check_equal(s.sent(), [], "it did not go")
+    f, records = s.run("look", **draft)
+    check_equal((result(records), len(s.sent())), (("sent", None), 1), "still a draft: sent now")
+
+
+def test_on_its_way_it_is_nowhere(t):
+    s = Sender(t, "--transit-ms", "1500")
+    draft = s.drafted()
+    s.bed.faults({"match": {"path_contains": "/send", "method": "POST"}, "action": {"status": 504, "served": True}})
+    s.run("send", **draft)
+    f, _ = s.run("look", **draft)
+    check_equal((f["outcome"], f["send"]["state"]), ("retry", "missing"), "nowhere yet")
+    wait_for(lambda: s.run("look", **draft, looks=1)[0]["send"]["state"] == "done", 30, "it arrives")
+    check_equal(len(s.sent()), 1, "once")
+
+
+def test_unknown_is_said(t):
+    s = Sender(t)
+    draft = s.drafted()
+    s.bed.ops({"op": "delete", "id": draft["draft_id"]})
+    f, _ = s.run("send", **draft)
+    check_equal(f["send"]["state"], "missing", "the draft is gone")
+    for looks in range(1, 5):
+        f, records = s.run("look", **draft, looks=looks)
+        check_equal((f["send"]["state"], records), ("missing", []), f"look {looks}")
+    f, records = s.run("look", **draft, looks=5)
+    check_equal(result(records), ("unknown", "draft_missing"), "the end")
+    check("Sent Items" in records[0]["advice"], "what to do")
+
+
+def test_throttled_is_certain(t):
+    s = Sender(t)
+    draft = s.drafted()
+    for rule in ({"status": 429, "retry_after": "3600"}, {"status": 403, "code": "ErrorExceededMessageLimit"},
+                 {"status": 400, "code": "ErrorSubmissionQuotaExceeded"}):
+        s.bed.faults({"match": {"path_contains": "/send", "method": "POST"}, "action": rule})
+        f, records = s.run("send", **draft)
+        check_equal((f["outcome"], f["send"]["state"], records), ("retry", "claimed", []), f"{rule}")
+        check(f["send"]["change_key"] != draft["change_key"], "the version that may be sent next")
+        draft["change_key"] = f["send"]["change_key"]
+        if "retry_after" in rule:
+            break
+    s2 = Sender(t, name="second")
+    draft = s2.drafted()
+    s2.bed.faults({"match": {"path_contains": "/send", "method": "POST"}, "action": {"status": 403, "code": "ErrorExceededMessageLimit"}})
+    f, _ = s2.run("send", **draft)
+    check_equal((f["send"]["state"], f["parts"][0]["error"]["service_code"]), ("claimed", "ErrorExceededMessageLimit"), "quota")
+    draft["change_key"] = f["send"]["change_key"]
+    _, records = s2.run("send", **draft)
+    check_equal((result(records), len(s2.sent())), (("sent", None), 1), "later")
+
+
+def test_what_can_never_be_sent_never_reaches_graph(t):
+    s = Sender(t)
+    before = len(s.bed.sim.get("/requests?last=10000"))
+    many = [{"address": f"p{i}@fabrikam.example"} for i in range(501)]
+    for reason, change in (("no_recipient", {"to": []}), ("too_many_recipients", {"to": many[:300], "bcc": many[300:]}),
+                           ("bad_address", {"cc": [{"address": "nobody"}]}), ("bad_address", {"to": [{"address": "a@b\r\nBcc: x@y"}]}),
+                           ("bad_attachment", {"attachments": [{"name": "x", "content": "not base64!"}]}),
+                           ("expired", {"not_after": "2020-01-01T00:00:00.000Z"})):
+        f, records = s.draft(**change)
+        check_equal((f["outcome"], result(records)), ("done", ("refused", reason)), reason)
+    check_equal(len(s.bed.sim.get("/requests?last=10000")), before, "requests to Graph")
+    off = Jobs(t, "--messages", "5", name="off")
+    end = off.run(off.job("mail.send", [{"stream": "send:r1", "generation": 1, "mode": "none"}], lane="send",
+                          send={"step": "draft", "request_id": "r1", "request": {**REQUEST, "request_id": "r1"}}))
+    check_equal(result([r["value"] for r in end["records"]]), ("refused", "sending_off"), "off unless switched on")
+
+
+def test_what_exchange_refuses_is_said_and_removed(t):
+    s = Sender(t)
+    before = s.drafts()
+    draft = s.drafted()
+    s.bed.faults({"match": {"path_contains": "/send", "method": "POST"}, "action": {"status": 400, "code": "ErrorInvalidRecipients"}})
+    _, records = s.run("send", **draft)
+    check_equal(result(records), ("refused", "recipients_refused"), "result")
+    check_equal(s.drafts(), before, "no draft stays")
+    f, records = s.draft(answers={"how": "reply", "graph_id": draft["draft_id"].swapcase()})
+    check(result(records)[0] == "refused", "an original that is not there")
+
+
+def test_replies(t):
+    s = Sender(t)
+    original = next(m for m in s.bed.truth()["messages"] if m["from"] and "@" in m["from"])
+    draft = s.drafted(to=[], answers={"how": "reply", "graph_id": original["id"]})
+    _, records = s.run("send", **draft)
+    check_equal(result(records), ("sent", None), "reply")
+    check_equal(s.sent()[0]["recipients"], 1, "to the sender")
+
+
+def test_drafts_left_behind_are_swept(t):
+    s = Sender(t)
+    before = s.drafts()
+    kept = s.drafted("pending")
+    for n in range(3):
+        s.drafted(f"dead{n}")
+    s.bed.faults({"match": {"path_regex": "/messages$", "method": "POST"}, "action": {"status": 504, "served": True}})
+    f, _ = s.draft("lost")
+    check_equal((f["outcome"], f["send"]["state"]), ("retry", "nothing"), "made without our knowing")
+    check_equal(len(s.drafts() - before), 5, "drafts")
+    f, _ = s.run("sweep", keep=["pending"])
+    check_equal((f["outcome"], f["send"]["state"]), ("done", "swept"), "sweep")
+    check_equal(s.drafts() - before, {kept["draft_id"]}, "what is needed yet stays, and the user's own")
+
+
+def test_nothing_of_a_mail_is_logged(t):
+    s = Sender(t)
+    draft = s.drafted(subject="CANARY-SUBJECT", body={"type": "text", "content": "CANARY-BODY"},
+                      to=[{"address": "canary@fabrikam.example"}])
+    s.run("send", **draft)
+    log = s.bed.proc.log_text()
+    check(len(log) > 100, "there is a log")
+    for word in ("CANARY", "canary@"):
+        check(word not in log, f"{word} in the log")
+
+
+if __name__ == "__main__":
+    main(*(f for n, f in list(globals().items()) if n.startswith("test_")))
