@@ -278,9 +278,14 @@ static void send_parse(struct cs_msg *m, struct cs_job *job)
         memcpy(s->request_id, id, strlen(id) + 1);
     free(id);
     s->request = raw_text(&p, "request", "send.request");
+    id = cs_msg_str(&p, "refuse", CS_SEND_REFUSE_MAX, false, "send.refuse");
+    if (id != NULL)
+        memcpy(s->refuse, id, strlen(id) + 1);
+    free(id);
     s->draft_id = cs_msg_str(&p, "draft_id", CS_ID_MAX, false, "send.draft_id");
     s->change_key = cs_msg_str(&p, "change_key", CS_ID_MAX, false, "send.change_key");
     s->message_id = cs_msg_str(&p, "message_id", 1000, false, "send.message_id");
+    s->expired = cs_msg_bool(&p, "expired", false, false, "send.expired");
     s->looks = cs_msg_i64(&p, "looks", 0, INT32_MAX, false, 0, "send.looks");
     if ((arr = cs_msg_array(&p, "keep", CS_SEND_KEEP_MAX, &count, "send.keep")) != NULL &&
         (s->keep = cs_msg_alloc(&p, count, sizeof(*s->keep))) != NULL)
@@ -310,9 +315,13 @@ static void send_print(const struct cs_job_send *s, struct cs_jw *jw)
         cs_jw_key(jw, "request");
         cs_jw_raw(jw, s->request, strlen(s->request));
     }
+    if (s->refuse[0] != '\0')
+        cs_jw_kstr(jw, "refuse", s->refuse);
     cs_jw_kstr_opt(jw, "draft_id", s->draft_id);
     cs_jw_kstr_opt(jw, "change_key", s->change_key);
     cs_jw_kstr_opt(jw, "message_id", s->message_id);
+    if (s->expired)
+        cs_jw_kbool(jw, "expired", true);
     if (s->looks > 0)
         cs_jw_ki64(jw, "looks", s->looks);
     if (s->n_keep > 0) {

@@ -118,15 +118,19 @@ enum cs_send_step {
 
 #define CS_SEND_KEEP_MAX 1000
 
+#define CS_SEND_REFUSE_MAX 31
+
 struct cs_job_send {
     enum cs_send_step step;
-    char request_id[65]; /* "" for a sweep */
-    char *request;       /* draft: the outbox message, JSON as it came */
-    char *draft_id;      /* send, look */
-    char *change_key;    /* send: the version that may be sent */
-    char *message_id;    /* send, look: Message-ID of the draft */
-    int64_t looks;       /* look: how many there have been */
-    char **keep;         /* sweep: request ids whose drafts are needed yet */
+    char request_id[65];                 /* "" for a sweep */
+    char *request;                       /* draft: the outbox message, JSON as it came */
+    char refuse[CS_SEND_REFUSE_MAX + 1]; /* draft: why it is to be refused unread; "": it is not */
+    char *draft_id;                      /* send, look */
+    char *change_key;                    /* send: the version that may be sent */
+    char *message_id;                    /* send, look: Message-ID of the draft */
+    int64_t looks;                       /* look: how many there have been */
+    bool expired; /* send, look: too late to send it; removed if it is a draft yet */
+    char **keep;  /* sweep: request ids whose drafts are needed yet */
     size_t n_keep;
 };
 

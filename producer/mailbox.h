@@ -219,6 +219,7 @@ struct cs_mailbox {
     size_t n_look_entries;
 
     struct cs_box_calendar cal;
+    struct cs_sends *sends; /* sends.h; NULL: the CRM has sent nothing from here */
 
     /* while it is being read back from the state topic (stream.h) */
     char **asked_ids;

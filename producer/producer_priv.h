@@ -71,7 +71,7 @@ struct cs_producer_metrics {
     struct cs_metric *ready[CS_LANE_COUNT_], *out[CS_LANE_COUNT_];
     struct cs_metric *issued[CS_JOB_TYPE_COUNT_];
     struct cs_metric *feedback[CS_FATAL + 1];
-    struct cs_metric *stale, *dead, *lost;
+    struct cs_metric *stale, *dead, *lost, *requests, *repeated;
     struct cs_metric *streams[CS_STREAM_PHASE_COUNT_], *states[CS_STATE_COUNT_];
     struct cs_metric *mailboxes, *partitions, *restored, *broken, *tenants_parked, *resync_owed,
         *looks;

@@ -32,6 +32,7 @@ struct cs_sched_entry {
     int32_t partition;
     enum cs_sched_place place;
     enum cs_lane lane; /* READY, OUT */
+    bool of_sends;     /* of the mailbox's sends (sends.h), which run beside its sync jobs */
 };
 
 /** @param[in] partitions count of the topics @return 0, -ENOMEM */

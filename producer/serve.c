@@ -11,6 +11,7 @@
 #include "producer/apply.h"
 #include "producer/decide.h"
 #include "producer/producer_priv.h"
+#include "producer/sends.h"
 #include "producer/stream.h"
 
 static const enum cs_topic consumed[CS_PRODUCER_TOPICS] = {CS_TOPIC_FEEDBACK, CS_TOPIC_COMMANDS,
@@ -98,6 +99,30 @@ static const struct cs_tenant *conf_of(const struct cs_tenant_set *set, const st
 
 /* --- when -------------------------------------------------------------------------------------- */
 
+/* What the CRM sends from a mailbox has a place of its own: it waits for no sync job. */
+static int evaluate_sends(struct cs_producer *p, struct cs_mailbox *m)
+{
+    const struct cs_producer_tenant *t = tenant_of(p, m);
+    struct cs_sends *s = m->sends;
+    struct cs_send_due due;
+
+    if (s == NULL)
+        return 0;
+    if (s->job_id[0] != '\0') {
+        if (s->sched.place != CS_SCHED_OUT)
+            cs_schedule_out(p->schedule, &s->sched, CS_LANE_SEND);
+        return cs_schedule_wait(p->schedule, &s->sched,
+                                s->job_created_ms + p->conf->schedule.job_lost_ms);
+    }
+    if (t != NULL && t->parked != CS_CODE_NONE)
+        return cs_schedule_wait(p->schedule, &s->sched, CS_NEVER);
+    cs_sends_due(s, p->now_ms, &due);
+    if (cs_sends_are_dirty(s))
+        cs_producer_touch_later(p, m); /* old ones have been forgotten */
+    return due.now ? cs_schedule_ready(p->schedule, &s->sched, CS_LANE_SEND, due.due_ms, CS_NEVER)
+                   : cs_schedule_wait(p->schedule, &s->sched, due.due_ms);
+}
+
 /* Puts the mailbox where its next job, or the time to ask again, will find it. */
 static int evaluate(struct cs_producer *p, struct cs_mailbox *m)
 {
@@ -144,7 +169,7 @@ static int evaluate_tenant(struct cs_producer *p, const char *tenant, bool works
                 cs_apply_tenant_works(m);
             if (tenant != NULL || cs_stream_is_dirty(m))
                 cs_producer_touch_later(p, m); /* its status changes with its tenant's */
-            if (evaluate(p, m) < 0)
+            if (evaluate(p, m) < 0 || evaluate_sends(p, m) < 0)
                 return -ENOMEM;
         }
     }
@@ -209,6 +234,8 @@ static int admit(struct cs_producer *p, struct cs_mailbox *m)
         return -ENOMEM;
     m->sched.tenant = t->number;
     m->sched.partition = m->partition;
+    if (m->sends != NULL)
+        m->sends->sched.tenant = t->number;
     cs_mailbox_configure(m, conf_of(p->tenants, m), p->now_ms);
     return 0;
 }
@@ -267,7 +294,10 @@ int cs_producer_take_parts(struct cs_producer *p, struct cs_ledger_result *r)
                 return -ENOMEM;
             /* without transactions the job of the state may not have got out */
             m->job_due_out = !p->exactly_once && m->inflight != NULL;
-            if (m->job_due_out || cs_stream_is_dirty(m))
+            if (m->sends != NULL)
+                m->sends->job_due_out = !p->exactly_once && m->sends->job_id[0] != '\0';
+            if (m->job_due_out || (m->sends != NULL && m->sends->job_due_out) ||
+                cs_stream_is_dirty(m))
                 cs_producer_touch_later(p, m);
             mailboxes++;
         }
@@ -297,8 +327,11 @@ void cs_producer_drop_parts(struct cs_producer *p)
 
         if (part == NULL)
             continue;
-        while ((m = cs_strmap_next(&part->mailboxes, &k, NULL)) != NULL)
+        while ((m = cs_strmap_next(&part->mailboxes, &k, NULL)) != NULL) {
             cs_schedule_remove(p->schedule, &m->sched);
+            if (m->sends != NULL)
+                cs_schedule_remove(p->schedule, &m->sends->sched);
+        }
         cs_table_part_free(part);
         memset(&p->owned[i], 0, sizeof(p->owned[i]));
     }
@@ -391,6 +424,35 @@ static void say_parked(struct cs_producer *p, const struct cs_mailbox *m, enum c
                     CS_STR("mailbox", m->name));
 }
 
+/* An end of a step of an outbox request. */
+static int take_send_feedback(struct cs_producer *p, struct cs_mailbox *m,
+                              const struct cs_feedback *f, const struct cs_kafka_msg *msg)
+{
+    const struct cs_fault *fault =
+        f->fault.code == CS_CODE_NONE && f->n_parts > 0 ? &f->parts[0].fault : &f->fault;
+    int r = m->sends == NULL
+                ? -ENOENT
+                : cs_sends_apply(m->sends, &p->conf->schedule, f, p->now_ms,
+                                 cs_mix64((uint64_t)msg->offset ^ (uint64_t)p->now_ms << 20));
+
+    if (r == -ENOENT) {
+        cs_metric_add(p->m.stale, 1);
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    if (fault->code != CS_CODE_NONE || f->outcome == CS_REJECT)
+        cs_log_warn(p->log, "job.failed", CS_STR("job", f->job_id),
+                    CS_STR("type", cs_job_type_name(f->type)), CS_STR("tenant", m->tenant),
+                    CS_STR("mailbox", m->name), CS_STR("outcome", cs_outcome_name(f->outcome)),
+                    CS_STR("code", cs_code_name(fault->code)),
+                    CS_I64("http_status", fault->http_status),
+                    CS_STR("request_id", fault->request_id));
+    cs_schedule_back(p->schedule, &m->sends->sched);
+    cs_producer_touch(p, m);
+    return evaluate_sends(p, m);
+}
+
 static int take_feedback(struct cs_producer *p, const struct cs_feedback *f,
                          const struct cs_kafka_msg *msg)
 {
@@ -406,6 +468,8 @@ static int take_feedback(struct cs_producer *p, const struct cs_feedback *f,
         cs_metric_add(p->m.stale, 1); /* nobody waits for it */
         return 0;
     }
+    if (f->type == CS_JOB_MAIL_SEND)
+        return take_send_feedback(p, m, f, msg);
     phase = m->phase;
     parked = m->parked;
     owed = cs_mailbox_count_resync_owed(m);
@@ -437,6 +501,54 @@ static int take_feedback(struct cs_producer *p, const struct cs_feedback *f,
     cs_producer_touch(p, m);
     r = take_effect(p, m, &effect);
     return r < 0 ? r : evaluate(p, m);
+}
+
+/* A mail to be sent. What names no mailbox of ours, or is no request, has nobody to be answered to. */
+static int take_request(struct cs_producer *p, const struct cs_kafka_msg *msg)
+{
+    char tenant[CS_TENANT_MAX + 1], mailbox[CS_MAILBOX_MAX + 1];
+    const char *rest, *reason = "not JSON", *refuse = NULL;
+    struct cs_outbox request;
+    struct cs_json *doc = NULL;
+    struct cs_mailbox *m;
+    size_t rest_len;
+    int r;
+
+    if (msg->key == NULL ||
+        cs_key_split(msg->key, msg->key_len, tenant, mailbox, &rest, &rest_len) < 0 || rest_len > 0)
+        return bury(p, msg, "request_invalid", "key");
+    if (cs_key_partition(tenant, mailbox, p->n_partitions) != msg->partition)
+        return bury(p, msg, CS_DLQ_WRONG_PARTITION, NULL);
+    m = cs_table_part_find(p->owned[msg->partition].part, tenant, mailbox);
+    if (m == NULL || m->conf == NULL)
+        return bury(p, msg, "mailbox_unknown", NULL);
+    if (m->broken)
+        return bury(p, msg, "mailbox_unreadable", NULL);
+    if (msg->value == NULL)
+        return bury(p, msg, "request_invalid", "no value");
+    r = cs_json_parse(msg->value, msg->value_len, &doc, &reason);
+    if (r == 0)
+        r = cs_outbox_parse(cs_json_root(doc), &request, &reason);
+    cs_json_free(doc);
+    if (r < 0)
+        return r == -ENOMEM ? r : bury(p, msg, "request_invalid", reason);
+    if (msg->value_len > CS_OUTBOX_MAX)
+        refuse = "too_large";
+    r = cs_sends_take(m, request.request_id, request.not_after_utc_ms, refuse,
+                      refuse != NULL ? "{}" : msg->value, refuse != NULL ? 2 : msg->value_len,
+                      p->now_ms);
+    cs_outbox_clear(&request);
+    if (r == -E2BIG)
+        return bury(p, msg, "outbox_full", NULL);
+    if (r == -EEXIST) {
+        cs_metric_add(p->m.repeated, 1);
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    cs_metric_add(p->m.requests, 1);
+    cs_producer_touch(p, m);
+    return evaluate_sends(p, m);
 }
 
 static int hold(struct cs_producer *p, const struct cs_kafka_msg *msg)
@@ -554,8 +666,10 @@ int cs_producer_take_message(struct cs_producer *p, const struct cs_kafka_msg *m
         return -ENOMEM;
     o->next[k] = msg->offset + 1;
     o->moved[k] = true;
+    if (msg->topic == CS_TOPIC_OUTBOX)
+        return take_request(p, msg);
     if (msg->topic != CS_TOPIC_FEEDBACK)
-        return bury(p, msg, "unsupported", NULL); /* commands and sending are not served yet */
+        return bury(p, msg, "unsupported", NULL); /* commands are not served yet */
     if (msg->value == NULL)
         return bury(p, msg, "feedback_invalid", "no value");
     r = cs_feedback_parse(msg->value, msg->value_len, &f, &reason);
@@ -572,6 +686,43 @@ int cs_producer_take_message(struct cs_producer *p, const struct cs_kafka_msg *m
 }
 
 /* --- decisions --------------------------------------------------------------------------------- */
+
+static struct cs_sends *sends_of(struct cs_sched_entry *e)
+{
+    return (struct cs_sends *)(void *)((char *)e - offsetof(struct cs_sends, sched));
+}
+
+static int wake_sends(struct cs_producer *p, struct cs_sends *s)
+{
+    if (s->job_id[0] != '\0' && p->now_ms - s->job_created_ms >= p->conf->schedule.job_lost_ms) {
+        cs_log_warn(p->log, "job.lost", CS_STR("job", s->job_id), CS_STR("tenant", s->box->tenant),
+                    CS_STR("mailbox", s->box->name));
+        cs_metric_add(p->m.lost, 1);
+        cs_sends_lost(s, p->now_ms);
+        cs_schedule_back(p->schedule, &s->sched);
+        cs_producer_touch(p, s->box);
+    }
+    return evaluate_sends(p, s->box);
+}
+
+static int issue_send(struct cs_producer *p, struct cs_sends *s)
+{
+    const struct cs_producer_tenant *t = tenant_of(p, s->box);
+    char job_id[CS_UUID_TEXT];
+    struct cs_send_due due;
+
+    cs_sends_due(s, p->now_ms, &due);
+    if (!due.now || (t != NULL && t->parked != CS_CODE_NONE))
+        return evaluate_sends(p, s->box);
+    if (cs_uuid7(p->now_ms, job_id) < 0)
+        return -EIO;
+    cs_sends_issue(s, &due, job_id, p->now_ms);
+    cs_metric_add(p->m.issued[CS_JOB_MAIL_SEND], 1);
+    if (p->now_ms > due.due_ms)
+        cs_metric_observe_milli(p->m.overdue_seconds, p->now_ms - due.due_ms);
+    cs_producer_touch(p, s->box);
+    return evaluate_sends(p, s->box); /* takes the place */
+}
 
 static struct cs_mailbox *mailbox_of(struct cs_sched_entry *e)
 {
@@ -629,9 +780,9 @@ int cs_producer_issue(struct cs_producer *p)
     int r = 0;
 
     while (r == 0 && (e = cs_schedule_next_due(p->schedule, p->now_ms)) != NULL)
-        r = wake(p, mailbox_of(e));
+        r = e->of_sends ? wake_sends(p, sends_of(e)) : wake(p, mailbox_of(e));
     while (r == 0 && (e = cs_schedule_next_ready(p->schedule)) != NULL)
-        r = issue_one(p, mailbox_of(e), e->lane);
+        r = e->of_sends ? issue_send(p, sends_of(e)) : issue_one(p, mailbox_of(e), e->lane);
     return r;
 }
 
@@ -701,18 +852,18 @@ static void drop_paths(struct cs_job *job)
     }
 }
 
-static int add_job(struct cs_producer *p, struct cs_ledger_batch *batch, struct cs_mailbox *m)
+/* @param[in] job  taken */
+static int add_job(struct cs_producer *p, struct cs_ledger_batch *batch, struct cs_mailbox *m,
+                   struct cs_job job)
 {
-    struct cs_job job;
     struct cs_buf text;
     char key[CS_KEY_MAX];
     int r = cs_key_mailbox(key, sizeof(key), m->tenant, m->name);
 
-    if (r < 0)
+    if (r < 0) {
+        cs_job_clear(&job);
         return r;
-    r = cs_decide_job(m, &job);
-    if (r != 0)
-        return r;
+    }
     cs_buf_init(&text, 0);
     cs_job_print(&job, &text);
     if (cs_buf_failed(&text) == 0 && text.len > CS_KAFKA_RECORD_MAX) {
@@ -734,14 +885,24 @@ static int add_job(struct cs_producer *p, struct cs_ledger_batch *batch, struct 
 static int add_mailbox(struct cs_producer *p, struct cs_ledger_batch *batch, struct cs_mailbox *m)
 {
     struct adding a = {batch, m, p->now_ms};
+    struct cs_job job;
     size_t before = batch->n;
     int r = add_status(p, batch, m); /* first: a change of state is part of the state written */
 
     if (r == 0 && !m->broken)
         r = cs_stream_flush(m, add_state, &a);
-    if (r == 0 && m->job_due_out && m->inflight != NULL)
-        r = add_job(p, batch, m);
+    if (r == 0 && m->job_due_out && m->inflight != NULL) {
+        r = cs_decide_job(m, &job);
+        if (r == 0)
+            r = add_job(p, batch, m, job);
+    }
     m->job_due_out = false;
+    if (r == 0 && m->sends != NULL && m->sends->job_due_out) {
+        r = cs_sends_job(m->sends, &job);
+        if (r == 0)
+            r = add_job(p, batch, m, job);
+        m->sends->job_due_out = false;
+    }
     if (batch->n > before)
         p->owned[m->partition].written = true;
     if (r == -EMSGSIZE)

@@ -22,6 +22,9 @@ struct cs_schedule_conf {
     int64_t slice_parts;        /* slices side by side in one mail.slice job */
     int64_t slice_items;        /* mails that a slice is meant to have, about */
     int64_t status_interval_ms; /* status.v1 at most this often while the state is the same */
+    int64_t send_look_ms;       /* a send of unknown end is looked at after this */
+    int64_t send_quota_wait_ms; /* a mailbox that has sent too much sends nothing for this long */
+    int64_t send_sweep_ms;      /* drafts left behind are looked for this long after a send */
     int64_t job_lost_ms;        /* a job older than the topics' retention is issued anew */
 };
 

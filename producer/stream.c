@@ -9,6 +9,7 @@
 #include "common/json.h"
 #include "common/json_write.h"
 #include "common/message.h"
+#include "producer/sends.h"
 
 #define COUNT(a)    (sizeof(a) / sizeof((a)[0]))
 #define ENTRY_BYTES (400 * 1024) /* a list is split into entries of about this */
@@ -438,7 +439,7 @@ bool cs_stream_is_dirty(const struct cs_mailbox *m)
     for (size_t e = 0; e < m->n_look_entries; e++)
         if (m->looks[e].dirty)
             return true;
-    return false;
+    return cs_sends_are_dirty(m->sends);
 }
 
 int cs_stream_flush(struct cs_mailbox *m, cs_stream_fn fn, void *user)
@@ -465,6 +466,8 @@ int cs_stream_flush(struct cs_mailbox *m, cs_stream_fn fn, void *user)
         r = one_close(&o, "cal:default");
         m->cal.dirty = false;
     }
+    if (r == 0 && m->sends != NULL)
+        r = cs_sends_flush(m->sends, fn, user);
     if (r == 0 && m->dirty) {
         print_mailbox(m, one_open(&o));
         r = one_close(&o, "folders");
@@ -836,6 +839,10 @@ int cs_stream_load(struct cs_mailbox *box, const char *stream, size_t len, const
         load_calendar(box, &m);
     else if (list_number(name, "cal:default/table") >= 0)
         load_table(box, &m);
+    else if (strncmp(name, "send:", 5) == 0)
+        cs_sends_load(box, name + 5, &m);
+    else if (strcmp(name, "sends") == 0)
+        cs_sends_load(box, NULL, &m);
     else
         cs_msg_fail(&m, -EINVAL, "stream");
     cs_json_free(doc);
@@ -865,5 +872,9 @@ int cs_stream_loaded(struct cs_mailbox *box, const char **reason)
             *reason = "a stream of the job in flight is missing";
             return -EINVAL;
         }
+    if (cs_sends_loaded(box) < 0) {
+        *reason = "memory";
+        return -ENOMEM;
+    }
     return 0;
 }

@@ -160,7 +160,13 @@ int cs_restore_finish(struct cs_restore *r, cs_restore_bad_fn bad, void *user,
     while (x == 0 && (v = cs_strmap_next(&r->values, &i, &key)) != NULL)
         x = load_value(part, key, v, bad, user);
     for (i = 0; x == 0 && (m = cs_strmap_next(&part->mailboxes, &i, &key)) != NULL;) {
-        if (cs_stream_loaded(m, &reason) < 0 && !m->broken) {
+        int loaded = cs_stream_loaded(m, &reason);
+
+        if (loaded == -ENOMEM) {
+            x = loaded;
+            break;
+        }
+        if (loaded < 0 && !m->broken) {
             bad(user, key, reason);
             m->broken = true;
         }

@@ -154,7 +154,9 @@ static void remove_entry(struct cs_intake *t, struct entry *e)
 static bool mailbox_is_busy(const struct cs_intake *t, const struct entry *waiting)
 {
     for (const struct entry *e = t->entries; e != NULL && e != waiting; e = e->next)
+        /* a send runs beside the mailbox's sync job, and after its other sends */
         if ((e->state == ENTRY_RUNNING || e->state == ENTRY_QUEUED) &&
+            (e->type == CS_JOB_MAIL_SEND) == (waiting->type == CS_JOB_MAIL_SEND) &&
             strcmp(e->key, waiting->key) == 0)
             return true;
     return false;

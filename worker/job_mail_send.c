@@ -28,8 +28,7 @@
 #define SPACE_    "{5d8a2b1e-93c4-4f0e-8a57-2e6f1c0b7d34}"
 #define MARK_     "String " SPACE_ " Name crmsync-request"
 #define CLAIM_    "String " SPACE_ " Name crmsync-claim"
-#define WAIT_MS   30000 /* before a send of unknown result is looked at, and between looks */
-#define LOOKS_MAX 6     /* an item that is nowhere so many times */
+#define LOOKS_MAX 6 /* an item that is nowhere so many times */
 #define SWEEP_TOP "50"
 
 struct cs_send_run {
@@ -84,8 +83,6 @@ static void end_wait(struct cs_job_run *run, enum cs_send_state state, const str
     v.outcome = CS_RETRY;
     if (v.code == CS_CODE_NONE)
         v.code = CS_CODE_SERVICE_UNAVAILABLE;
-    if (v.retry_after_ms < WAIT_MS && state != CS_SENT_CLAIMED && state != CS_SENT_NOTHING)
-        v.retry_after_ms = WAIT_MS;
     end(run, state, CS_RETRY, &v);
 }
 
@@ -250,7 +247,9 @@ static void draft(struct cs_job_run *run)
         end_result(run, "refused", "malformed");
         return;
     }
-    why = !run->tenant->send ? "sending_off" : cs_outbox_refusal(&s->request, cs_clock_utc_ms());
+    why = run->job.send->refuse[0] != '\0' ? run->job.send->refuse
+          : !run->tenant->send             ? "sending_off"
+                                           : cs_outbox_refusal(&s->request, cs_clock_utc_ms());
     if (why != NULL)
         end_result(run, "refused", why);
     else
@@ -264,6 +263,12 @@ static void on_removed(struct cs_job_run *run, struct cs_call *call, struct cs_r
     (void)run;
     (void)call;
     (void)reply; /* a draft that stays is swept later */
+}
+
+static void remove_draft(struct cs_job_run *run)
+{
+    (void)write_call(run, "DELETE", message_path(run, run->send->draft_id, ""), on_removed,
+                     strdup(""));
 }
 
 static void on_sent(struct cs_job_run *run, struct cs_call *call, struct cs_reply *reply)
@@ -283,7 +288,7 @@ static void on_sent(struct cs_job_run *run, struct cs_call *call, struct cs_repl
               : refusal_of(s, v);
     if (why != NULL) {
         end_result(run, "refused", why);
-        (void)write_call(run, "DELETE", message_path(run, s->draft_id, ""), on_removed, strdup(""));
+        remove_draft(run);
         return;
     }
     if (v->code == CS_CODE_THROTTLED || v->code == CS_CODE_MAILBOX_DENIED ||
@@ -313,6 +318,11 @@ static void on_claimed(struct cs_job_run *run, struct cs_call *call, struct cs_r
     }
     if (!note_draft(run, reply)) {
         end_wait(run, CS_SENT_UNCERTAIN, v);
+        return;
+    }
+    if (run->job.send->expired) {
+        end_result(run, "refused", "expired");
+        remove_draft(run);
         return;
     }
     (void)write_call(run, "POST", message_path(run, run->send->draft_id, "/send"), on_sent,

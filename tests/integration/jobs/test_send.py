@@ -61,7 +61,6 @@ def test_a_step_done_again_sends_nothing_more(t):
     s.run("send", **draft)
     f, records = s.run("send", **draft)
     check_equal((f["outcome"], f["send"]["state"], records), ("retry", "uncertain", []), "the second")
-    check(f["retry_after_ms"] >= 30000, "a while before the look")
     f, records = s.run("look", **draft)
     check_equal(result(records), ("sent", None), "the look")
     check_equal(len(s.sent()), 1, "once")
@@ -108,6 +107,16 @@ def test_on_its_way_it_is_nowhere(t):
     check_equal((f["outcome"], f["send"]["state"]), ("retry", "missing"), "nowhere yet")
     wait_for(lambda: s.run("look", **draft, looks=1)[0]["send"]["state"] == "done", 30, "it arrives")
     check_equal(len(s.sent()), 1, "once")
+
+
+def test_too_late_is_said_and_the_draft_removed(t):
+    s = Sender(t)
+    before = s.drafts()
+    draft = s.drafted()
+    _, records = s.run("send", **draft, expired=True)
+    check_equal((result(records), s.drafts(), s.sent()), (("refused", "expired"), before, []), "expired")
+    f, records = s.run("draft", request={}, refuse="too_large")
+    check_equal((f["outcome"], result(records)), ("done", ("refused", "too_large")), "refused unread")
 
 
 def test_unknown_is_said(t):
