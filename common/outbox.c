@@ -12,7 +12,9 @@
 #define ADDRESS_MAX 320 /* RFC 5321: 64 + 1 + 255 */
 #define NAME_MAX_   512
 #define SUBJECT_MAX 2000
-#define COUNT(a)    (sizeof(a) / sizeof((a)[0]))
+#define TEXT_MAX_ \
+    (4U << 20) /* no message of a topic is larger: what is too large is refused with a reason */
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static const char *const answer_names[] = {
     [CS_ANSWERS_NOTHING] = "nothing",
@@ -90,7 +92,7 @@ static void files_parse(struct cs_msg *m, struct cs_outbox *o)
             cs_msg_str(&f, "content_type", 255, false, "attachments[].content_type");
         file->content_id = cs_msg_str(&f, "content_id", 255, false, "attachments[].content_id");
         file->is_inline = cs_msg_bool(&f, "inline", false, false, "attachments[].inline");
-        file->content = cs_msg_str(&f, "content", CS_OUTBOX_MAX, true, "attachments[].content");
+        file->content = cs_msg_str(&f, "content", TEXT_MAX_, true, "attachments[].content");
         cs_msg_join(m, &f);
     }
 }
@@ -118,7 +120,7 @@ int cs_outbox_parse(cs_json_val v, struct cs_outbox *ret, const char **reason)
         struct cs_msg b = {.obj = part};
 
         o.body_is_html = cs_msg_enum(&b, "type", body_names, COUNT(body_names), "body.type") == 1;
-        o.body = cs_msg_str(&b, "content", CS_OUTBOX_MAX, true, "body.content");
+        o.body = cs_msg_str(&b, "content", TEXT_MAX_, true, "body.content");
         cs_msg_join(&m, &b);
     }
     part = m.error == 0 ? cs_json_get(v, "answers") : NULL;

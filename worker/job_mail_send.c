@@ -230,11 +230,17 @@ static void make_draft(struct cs_job_run *run)
 
 static void draft(struct cs_job_run *run)
 {
+    const struct cs_job_send *job = run->job.send;
     struct cs_send_run *s = run->send;
     struct cs_json *doc = NULL;
     const char *reason = NULL, *why;
-    int r = cs_json_parse(run->job.send->request, strlen(run->job.send->request), &doc, &reason);
+    int r;
 
+    if (job->refuse[0] != '\0') {
+        end_result(run, "refused", job->refuse);
+        return;
+    }
+    r = cs_json_parse(job->request, strlen(job->request), &doc, &reason);
     if (r == 0)
         r = cs_outbox_parse(cs_json_root(doc), &s->request, &reason);
     cs_json_free(doc);
@@ -243,13 +249,11 @@ static void draft(struct cs_job_run *run)
         (void)no_memory(run);
         return;
     }
-    if (r < 0 || strcmp(s->request.request_id, run->job.send->request_id) != 0) {
+    if (r < 0 || strcmp(s->request.request_id, job->request_id) != 0) {
         end_result(run, "refused", "malformed");
         return;
     }
-    why = run->job.send->refuse[0] != '\0' ? run->job.send->refuse
-          : !run->tenant->send             ? "sending_off"
-                                           : cs_outbox_refusal(&s->request, cs_clock_utc_ms());
+    why = !run->tenant->send ? "sending_off" : cs_outbox_refusal(&s->request, cs_clock_utc_ms());
     if (why != NULL)
         end_result(run, "refused", why);
     else
