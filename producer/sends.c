@@ -67,7 +67,7 @@ static struct cs_sends *sends_of(struct cs_mailbox *m)
     if (s == NULL)
         return NULL;
     s->box = m;
-    s->parked_ms = s->sweep_ms = CS_TIME_NONE;
+    s->parked_ms = s->sweep_ms = s->last_over_ms = CS_TIME_NONE;
     s->over_end = &s->over;
     s->sched.of_sends = true;
     s->sched.tenant = m->sched.tenant;
@@ -97,6 +97,8 @@ static void put_over(struct cs_sends *s, struct cs_send *d)
     d->next_over = NULL;
     *s->over_end = d;
     s->over_end = &d->next_over;
+    if (s->last_over_ms < d->over_ms)
+        s->last_over_ms = d->over_ms;
 }
 
 int cs_sends_take(struct cs_mailbox *m, const char *request_id, int64_t not_after_ms,
@@ -334,6 +336,20 @@ static bool is_quota(const struct cs_fault *f)
     return false;
 }
 
+/* A draft can be searched for only some time after it was made. So a sweep is the last one only if every request had been
+ * over for long enough when it was asked for. */
+static int64_t next_sweep(const struct cs_sends *s, const struct cs_schedule_conf *c,
+                          const struct cs_feedback *f, int64_t now_ms)
+{
+    if (f->outcome == CS_MORE)
+        return now_ms;
+    if (f->send.state != CS_SENT_SWEPT)
+        return now_ms + c->send_sweep_ms;
+    if (s->last_over_ms != CS_TIME_NONE && s->last_over_ms + c->send_sweep_ms > s->job_created_ms)
+        return s->last_over_ms + c->send_sweep_ms;
+    return CS_TIME_NONE;
+}
+
 int cs_sends_apply(struct cs_sends *s, const struct cs_schedule_conf *c,
                    const struct cs_feedback *f, int64_t now_ms, uint64_t random)
 {
@@ -352,9 +368,7 @@ int cs_sends_apply(struct cs_sends *s, const struct cs_schedule_conf *c,
     if (part != NULL && part->retry_after_ms > wait_ms)
         wait_ms = part->retry_after_ms;
     if (step == CS_SEND_SWEEP || d == NULL) {
-        s->sweep_ms = f->send.state != CS_SENT_SWEPT || f->outcome == CS_MORE
-                          ? now_ms + (f->outcome == CS_MORE ? 0 : c->send_sweep_ms)
-                          : CS_TIME_NONE;
+        s->sweep_ms = next_sweep(s, c, f, now_ms);
         return 0;
     }
     mark(s, d);

@@ -48,10 +48,11 @@ struct cs_sends {
     size_t n_pending, cap_pending;
     size_t bytes; /* of pending requests */
     struct cs_send *over, **over_end;
-    int64_t parked_ms; /* refused for its quota: nothing before; CS_TIME_NONE */
-    int64_t sweep_ms;  /* drafts left behind are looked for then; CS_TIME_NONE */
-    bool dirty;        /* its own entry */
-    bool some_dirty;   /* entries of requests */
+    int64_t parked_ms;    /* refused for its quota: nothing before; CS_TIME_NONE */
+    int64_t sweep_ms;     /* drafts left behind are looked for then; CS_TIME_NONE */
+    int64_t last_over_ms; /* of the requests that are over; CS_TIME_NONE */
+    bool dirty;           /* its own entry */
+    bool some_dirty;      /* entries of requests */
     /* the job in flight */
     char job_id[CS_UUID_TEXT]; /* "": none */
     enum cs_send_step step;

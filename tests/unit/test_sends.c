@@ -346,6 +346,37 @@ static void test_what_follows(void **state)
     }
 }
 
+/* What was made just before a sweep cannot be found by it. */
+static void test_the_last_sweep_comes_long_after_the_last_end(void **state)
+{
+    struct cs_mailbox *m = box();
+    int64_t when;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        char id[8];
+
+        snprintf(id, sizeof(id), "r%d", i);
+        take(m, id, T + i * 599999);
+        (void)issue(m, T + i * 599999, "01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d43");
+        assert_int_equal(answer(m, "01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d43", CS_SENT_DONE, NULL, NULL,
+                                T + i * 599999),
+                         0);
+    }
+    assert_int_equal(issue(m, T + 600000, "01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d44"), CS_SEND_SWEEP);
+    assert_int_equal(
+        answer(m, "01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d44", CS_SENT_SWEPT, NULL, NULL, T + 600001),
+        0);
+    assert_false(is_due(m, T + 600001, &when));
+    assert_int_equal(when, T + 599999 + conf.send_sweep_ms);
+    m = reborn(m);
+    assert_int_equal(issue(m, when, "01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d45"), CS_SEND_SWEEP);
+    assert_int_equal(
+        answer(m, "01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d45", CS_SENT_SWEPT, NULL, NULL, when + 1), 0);
+    assert_int_equal(m->sends->sweep_ms, CS_TIME_NONE);
+    cs_mailbox_free(m);
+}
+
 static void test_a_lost_job_is_looked_at(void **state)
 {
     struct cs_mailbox *m = box();
@@ -436,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_recipients_are_counted_over_all_roles),
         cmocka_unit_test(test_two_steps),
         cmocka_unit_test(test_what_follows),
+        cmocka_unit_test(test_the_last_sweep_comes_long_after_the_last_end),
         cmocka_unit_test(test_a_lost_job_is_looked_at),
         cmocka_unit_test(test_a_quota_parks_the_mailbox),
         cmocka_unit_test(test_the_first_asked_is_the_first_sent),
