@@ -168,6 +168,22 @@ static char *mailbox_of(const char *s, const char **why)
     return copy;
 }
 
+static char *host_of(const char *s, const char **why)
+{
+    char *copy;
+
+    *why = "not a host, or host:port";
+    if (s[0] == '\0' || strlen(s) > 255 ||
+        s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.:")] != '\0')
+        return NULL;
+    copy = strdup(s);
+    if (copy == NULL)
+        *why = NULL;
+    else
+        lower(copy);
+    return copy;
+}
+
 static char *domain_of(const char *s, const char **why)
 {
     char *ascii = NULL;
@@ -504,6 +520,7 @@ static int read_tenant(const char *path, const struct cs_node *group, struct cs_
                                         "body",
                                         "exclude_folders",
                                         "send",
+                                        "attachment_hosts",
                                         NULL};
     static const char *const private_names[] = {"busy_only", "skip", "full", NULL};
     static const char *const body_names[] = {"html", "text", "none", NULL};
@@ -530,7 +547,10 @@ static int read_tenant(const char *path, const struct cs_node *group, struct cs_
         (result = read_choice(&r, "private_events", private_names, "busy_only, skip, full",
                               &private_rule)) < 0 ||
         (result = read_choice(&r, "body", body_names, "html, text, none", &r.t->body)) < 0 ||
-        (result = read_switch(&r, "send", &r.t->send)) < 0 || (result = read_excludes(&r)) < 0)
+        (result = read_switch(&r, "send", &r.t->send)) < 0 ||
+        (result = read_list(&r, "attachment_hosts", CS_DOMAINS_MAX, host_of, &r.t->attachment_hosts,
+                            &r.t->n_attachment_hosts)) < 0 ||
+        (result = read_excludes(&r)) < 0)
         goto out;
     r.t->private_events = (enum cs_private_rule)private_rule;
     if (r.t->calendar_past_days + r.t->calendar_future_days > CS_CALENDAR_DAYS_MAX) {

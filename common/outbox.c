@@ -51,6 +51,7 @@ void cs_outbox_clear(struct cs_outbox *o)
         free(o->files[i].content_type);
         free(o->files[i].content_id);
         free(o->files[i].content);
+        free(o->files[i].url);
     }
     free(o->files);
     free(o->subject);
@@ -92,7 +93,12 @@ static void files_parse(struct cs_msg *m, struct cs_outbox *o)
             cs_msg_str(&f, "content_type", 255, false, "attachments[].content_type");
         file->content_id = cs_msg_str(&f, "content_id", 255, false, "attachments[].content_id");
         file->is_inline = cs_msg_bool(&f, "inline", false, false, "attachments[].inline");
-        file->content = cs_msg_str(&f, "content", TEXT_MAX_, true, "attachments[].content");
+        file->content = cs_msg_str(&f, "content", TEXT_MAX_, false, "attachments[].content");
+        file->url = cs_msg_str(&f, "url", CS_OUTBOX_URL_MAX, false, "attachments[].url");
+        file->size =
+            cs_msg_i64(&f, "size", 1, INT64_MAX, file->url != NULL, 0, "attachments[].size");
+        if (f.error == 0 && (file->content == NULL) == (file->url == NULL))
+            cs_msg_fail(&f, -EINVAL, "attachments[].content");
         cs_msg_join(m, &f);
     }
 }
@@ -189,7 +195,8 @@ const char *cs_outbox_refusal(const struct cs_outbox *o, int64_t utc_ms)
     if (!all_ok(&o->to) || !all_ok(&o->cc) || !all_ok(&o->bcc) || !all_ok(&o->reply_to))
         return "bad_address";
     for (size_t i = 0; i < o->n_files; i++)
-        if (!base64_ok(o->files[i].content))
+        if (o->files[i].content != NULL ? !base64_ok(o->files[i].content)
+                                        : o->files[i].size > CS_OUTBOX_FILE_MAX)
             return "bad_attachment";
     return NULL;
 }
@@ -215,6 +222,7 @@ static void write_people(struct cs_jw *jw, const char *key, const struct cs_outb
 void cs_outbox_message(const struct cs_outbox *o, const char *mark_id, const char *mark_value,
                        struct cs_buf *out)
 {
+    size_t inside = 0;
     struct cs_jw jw;
 
     cs_jw_init(&jw, out);
@@ -231,12 +239,16 @@ void cs_outbox_message(const struct cs_outbox *o, const char *mark_id, const cha
     write_people(&jw, "ccRecipients", &o->cc);
     write_people(&jw, "bccRecipients", &o->bcc);
     write_people(&jw, "replyTo", &o->reply_to);
-    if (o->n_files > 0) {
+    for (size_t i = 0; i < o->n_files; i++)
+        inside += o->files[i].content != NULL;
+    if (inside > 0) {
         cs_jw_key(&jw, "attachments");
         cs_jw_array(&jw);
         for (size_t i = 0; i < o->n_files; i++) {
             const struct cs_outbox_file *f = &o->files[i];
 
+            if (f->content == NULL)
+                continue; /* follows in pieces, once there is a draft */
             cs_jw_object(&jw);
             cs_jw_key_any(&jw, "@odata.type");
             cs_jw_str(&jw, "#microsoft.graph.fileAttachment");

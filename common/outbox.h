@@ -21,7 +21,10 @@
 #define CS_OUTBOX_MAX       1500000 /* bytes of a request */
 #define CS_RECIPIENTS_MAX   500     /* Exchange Online, per message, all roles together */
 #define CS_OUTBOX_FILES_MAX 50
-#define CS_OUTBOX_DAYS      7 /* a request is forgotten after it; its id may then be used again */
+#define CS_OUTBOX_FILE_MAX \
+    157286400 /* bytes: Microsoft Graph, attach large files to Outlook messages */
+#define CS_OUTBOX_URL_MAX 4096
+#define CS_OUTBOX_DAYS    7 /* a request is forgotten after it; its id may then be used again */
 
 struct cs_outbox_person {
     char *address;
@@ -38,7 +41,9 @@ struct cs_outbox_file {
     char *content_type; /* NULL: not said */
     char *content_id;   /* NULL: none */
     bool is_inline;
-    char *content; /* base64 */
+    char *content; /* base64; or NULL, and */
+    char *url;     /* where the worker fetches it, with ranges (RFC 9110 14) */
+    int64_t size;  /* of what is at url, bytes */
 };
 
 enum cs_answers { CS_ANSWERS_NOTHING, CS_ANSWERS_REPLY, CS_ANSWERS_REPLY_ALL, CS_ANSWERS_FORWARD };

@@ -47,6 +47,7 @@ void cs_tenant_free(struct cs_tenant *t)
     free(t->credentials);
     free_strings(t->mailboxes, t->n_mailboxes);
     free_strings(t->own_domains, t->n_own_domains);
+    free_strings(t->attachment_hosts, t->n_attachment_hosts);
     free_strings(t->exclude_folders, t->n_exclude_folders);
     free(t->mailboxes_file);
     free(t->client_id);

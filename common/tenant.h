@@ -6,7 +6,7 @@
  * In the files: name, tenant_id, client_id, credentials = ( { secret_file | secret_env |
  * certificate_file + key_file }, ... ), mailboxes = [ "ann@contoso.example", ... ], mailboxes_file,
  * own_domains, backfill_days (or "all"), calendar_past_days, calendar_future_days, private_events, body,
- * exclude_folders, send. A name that comes twice, no credential or no mailbox is refused.
+ * exclude_folders, send, attachment_hosts. A name that comes twice, no credential or no mailbox is refused.
  */
 #ifndef CS_COMMON_TENANT_H
 #define CS_COMMON_TENANT_H
@@ -52,6 +52,9 @@ struct cs_tenant {
     char **
         exclude_folders; /* well-known names or paths; default deleteditems, junkemail, drafts, outbox and the sync issues */
     size_t n_exclude_folders;
+    char **
+        attachment_hosts; /* "host" or "host:port": where attachments may be fetched from, by https */
+    size_t n_attachment_hosts;
     bool send; /* may the CRM send from its mailboxes? Off unless said */
 };
 enum cs_body_rule { CS_BODY_HTML = 0, CS_BODY_TEXT, CS_BODY_NONE };

@@ -145,3 +145,46 @@ int cs_cursor_of_link(const char *link, const char *base_url, const char *mailbo
     }
     return 0;
 }
+
+int cs_url_authority(const char *url, bool allow_http, char *out, size_t size)
+{
+    const char *p = url, *end;
+    size_t n;
+
+    if (strncasecmp(p, "https://", 8) == 0)
+        p += 8;
+    else if (allow_http && strncasecmp(p, "http://", 7) == 0)
+        p += 7;
+    else
+        return -EPERM;
+    for (const char *c = url; *c != '\0'; c++)
+        if ((unsigned char)*c <= ' ' || (unsigned char)*c >= 0x7f || *c == '\\' || *c == '#')
+            return -EPERM;
+    end = p + strcspn(p, "/?");
+    n = (size_t)(end - p);
+    if (n == 0 || n >= size ||
+        strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:") != n)
+        return -EPERM;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (char)(p[i] >= 'A' && p[i] <= 'Z' ? p[i] + 32 : p[i]);
+    out[n] = '\0';
+    return 0;
+}
+
+bool cs_upload_url_is_ours(const char *url, const char *base_url)
+{
+    static const char *const hosts[] = {"outlook.office.com", "outlook.office365.com",
+                                        "outlook.office365.us", "outlook-dod.office365.us",
+                                        "partner.outlook.cn"};
+    bool http = strncmp(base_url, "http://", 7) == 0; /* then it is on loopback */
+    char host[300], own[300];
+
+    if (cs_url_authority(url, http, host, sizeof(host)) < 0)
+        return false;
+    if (cs_url_authority(base_url, true, own, sizeof(own)) == 0 && strcmp(host, own) == 0)
+        return true;
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++)
+        if (strcmp(host, hosts[i]) == 0)
+            return strncasecmp(url, "https://", 8) == 0;
+    return false;
+}

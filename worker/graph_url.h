@@ -31,4 +31,17 @@ bool cs_cursor_is_ours(const char *cursor, const char *mailbox);
 int cs_cursor_of_link(const char *link, const char *base_url, const char *mailbox,
                       struct cs_buf *ret);
 
+/**
+ * Where a file is fetched from, or handed to: "host" or "host:port" of an absolute URL in lower case.
+ *
+ * @param allow_http  also http (tests on loopback); else https only
+ * @return 0; -EPERM (another scheme, a user part, or anything unclear)
+ */
+int cs_url_authority(const char *url, bool allow_http, char *out, size_t size);
+/**
+ * May a file go there? An upload session's URL is the service's own: the place that we ask anyway, or one of those that
+ * Microsoft documents for Outlook's upload sessions (Microsoft Graph: attach large files to Outlook messages), in any cloud.
+ */
+bool cs_upload_url_is_ours(const char *url, const char *base_url);
+
 #endif

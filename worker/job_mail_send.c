@@ -14,6 +14,7 @@
  * item that is no draft has gone. One that is nowhere after several looks is "unknown": said, never guessed.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,11 +26,13 @@
 #include "worker/job_priv.h"
 
 /* Named properties of our own (Microsoft Graph: singleValueLegacyExtendedProperty). */
-#define SPACE_    "{5d8a2b1e-93c4-4f0e-8a57-2e6f1c0b7d34}"
-#define MARK_     "String " SPACE_ " Name crmsync-request"
-#define CLAIM_    "String " SPACE_ " Name crmsync-claim"
-#define LOOKS_MAX 6 /* an item that is nowhere so many times */
-#define SWEEP_TOP "50"
+#define SPACE_      "{5d8a2b1e-93c4-4f0e-8a57-2e6f1c0b7d34}"
+#define MARK_       "String " SPACE_ " Name crmsync-request"
+#define CLAIM_      "String " SPACE_ " Name crmsync-claim"
+#define PIECE_BYTES INT64_C(3932160) /* of an upload: below 4 MB, a multiple of 320 KiB */
+#define FETCH_TRIES 8 /* jobs, with a back-off between them, for a store that does not answer */
+#define LOOKS_MAX   6 /* an item that is nowhere so many times */
+#define SWEEP_TOP   "50"
 
 struct cs_send_run {
     struct cs_outbox request;
@@ -39,6 +42,9 @@ struct cs_send_run {
     char reason_text[96];
     char *draft_id, *change_key, *message_id;
     int64_t sent_ms; /* when the deciding request was sent */
+    size_t file;     /* which one is under way */
+    int64_t at;      /* how many bytes of it are there */
+    char *upload_url;
     size_t swept;
 };
 
@@ -51,6 +57,7 @@ void cs_send_run_free(struct cs_send_run *s)
     free(s->draft_id);
     free(s->change_key);
     free(s->message_id);
+    free(s->upload_url);
     free(s);
 }
 
@@ -179,6 +186,201 @@ static struct cs_call *write_call(struct cs_job_run *run, const char *method, ch
     return call;
 }
 
+/* ---- files that are fetched ------------------------------------------------------------------------------ */
+
+static void next_file(struct cs_job_run *run);
+static void next_piece(struct cs_job_run *run);
+static void remove_draft(struct cs_job_run *run);
+
+static bool may_fetch(const struct cs_job_run *run, const char *url)
+{
+    bool http = strncmp(run->jobs->p.base_url, "http://", 7) == 0; /* then Graph is on loopback */
+    char host[300];
+
+    if (cs_url_authority(url, http, host, sizeof(host)) < 0)
+        return false;
+    for (size_t i = 0; i < run->tenant->n_attachment_hosts; i++)
+        if (strcmp(host, run->tenant->attachment_hosts[i]) == 0)
+            return true;
+    return false;
+}
+
+static void refuse_file(struct cs_job_run *run, const char *reason)
+{
+    end_result(run, "refused", reason);
+    remove_draft(run);
+}
+
+/* A call to another place than Graph; url and body are taken. */
+static struct cs_call *elsewhere(struct cs_job_run *run, const char *method, char *url,
+                                 cs_reply_fn fn)
+{
+    char *path = strdup("");
+    struct cs_call *call =
+        url != NULL && path != NULL ? cs_run_call(run, path, CS_ASKED_ITEM, fn, 0) : NULL;
+
+    if (call == NULL) {
+        if (url == NULL || path == NULL) {
+            free(path);
+            (void)no_memory(run);
+        }
+        free(url);
+        return NULL;
+    }
+    call->url = url;
+    call->method = method;
+    return call;
+}
+
+static void on_piece_put(struct cs_job_run *run, struct cs_call *call, struct cs_reply *reply)
+{
+    struct cs_send_run *s = run->send;
+
+    if (!reply->ok) {
+        /* begun anew with another draft: this one is swept */
+        end_wait(run, CS_SENT_NOTHING, &reply->verdict);
+        return;
+    }
+    s->at += (int64_t)call->body_len;
+    next_piece(run);
+}
+
+static void on_piece(struct cs_job_run *run, struct cs_call *call, struct cs_reply *reply)
+{
+    struct cs_send_run *s = run->send;
+    const struct cs_outbox_file *f = &s->request.files[s->file];
+    int64_t want = f->size - s->at < PIECE_BYTES ? f->size - s->at : PIECE_BYTES;
+    struct cs_call *put;
+
+    (void)call;
+    if (!reply->ok) {
+        if (reply->verdict.outcome == CS_REJECT || run->job.attempt >= FETCH_TRIES)
+            refuse_file(run, "attachment_unavailable");
+        else
+            end_wait(run, CS_SENT_NOTHING, &reply->verdict);
+        return;
+    }
+    /* a store without ranges answers with all of it, which is the same if that is one piece */
+    if ((int64_t)reply->len != want) {
+        refuse_file(run, "attachment_size");
+        return;
+    }
+    put = elsewhere(run, "PUT", strdup(s->upload_url), on_piece_put);
+    if (put == NULL)
+        return;
+    put->writes = true;
+    put->body = reply->body;
+    put->body_len = reply->len;
+    reply->body = NULL;
+    if (asprintf(&put->range, "Content-Range: bytes %" PRId64 "-%" PRId64 "/%" PRId64, s->at,
+                 s->at + want - 1, f->size) < 0) {
+        put->range = NULL;
+        (void)no_memory(run);
+    }
+}
+
+static void next_piece(struct cs_job_run *run)
+{
+    struct cs_send_run *s = run->send;
+    const struct cs_outbox_file *f = &s->request.files[s->file];
+    struct cs_call *get;
+
+    if (s->at == f->size) {
+        free(s->upload_url);
+        s->upload_url = NULL;
+        s->file++;
+        s->at = 0;
+        next_file(run);
+        return;
+    }
+    get = elsewhere(run, NULL, strdup(f->url), on_piece);
+    if (get != NULL &&
+        asprintf(&get->range, "Range: bytes=%" PRId64 "-%" PRId64, s->at,
+                 (f->size - s->at < PIECE_BYTES ? f->size : s->at + PIECE_BYTES) - 1) < 0) {
+        get->range = NULL;
+        (void)no_memory(run);
+    }
+}
+
+static void on_session(struct cs_job_run *run, struct cs_call *call, struct cs_reply *reply)
+{
+    struct cs_send_run *s = run->send;
+    struct cs_verdict odd = {.outcome = CS_RETRY,
+                             .code = CS_CODE_BAD_ANSWER,
+                             .scope = CS_SCOPE_MAILBOX,
+                             .retry_after_ms = -1};
+    const char *why;
+
+    (void)call;
+    if (!reply->ok) {
+        why = refusal_of(s, &reply->verdict);
+        if (why != NULL)
+            refuse_file(run, why);
+        else
+            end_wait(run, CS_SENT_NOTHING, &reply->verdict);
+        return;
+    }
+    s->upload_url = cs_js_strdup(cs_js_get(reply->page.root, "uploadUrl"), CS_OUTBOX_URL_MAX);
+    if (s->upload_url == NULL || !cs_upload_url_is_ours(s->upload_url, run->jobs->p.base_url))
+        end_wait(run, CS_SENT_NOTHING, &odd); /* a customer's file goes to no place but Outlook's */
+    else
+        next_piece(run);
+}
+
+static void on_whole_draft(struct cs_job_run *run, struct cs_call *call, struct cs_reply *reply)
+{
+    (void)call;
+    if (!reply->ok || !note_draft(run, reply)) {
+        end_wait(run, CS_SENT_NOTHING, &reply->verdict);
+        return;
+    }
+    tell_draft(run);
+    end(run, CS_SENT_DRAFTED, CS_MORE, NULL);
+}
+
+static void next_file(struct cs_job_run *run)
+{
+    struct cs_send_run *s = run->send;
+    const struct cs_outbox_file *f;
+    struct cs_buf body;
+    struct cs_jw jw;
+
+    while (s->file < s->request.n_files && s->request.files[s->file].url == NULL)
+        s->file++;
+    if (s->file == s->request.n_files) {
+        /* each file has made a new version of the draft */
+        (void)cs_run_call(run,
+                          message_path(run, s->draft_id, "?$select=id,changeKey,internetMessageId"),
+                          CS_ASKED_ITEM, on_whole_draft, 0);
+        return;
+    }
+    f = &s->request.files[s->file];
+    cs_buf_init(&body, 0);
+    cs_jw_init(&jw, &body);
+    cs_jw_object(&jw);
+    cs_jw_key(&jw, "AttachmentItem");
+    cs_jw_object(&jw);
+    cs_jw_kstr(&jw, "attachmentType", "file");
+    cs_jw_kstr(&jw, "name", f->name);
+    cs_jw_ki64(&jw, "size", f->size);
+    cs_jw_kstr_opt(&jw, "contentType", f->content_type);
+    cs_jw_kstr_opt(&jw, "contentId", f->content_id);
+    cs_jw_kbool(&jw, "isInline", f->is_inline);
+    cs_jw_object_end(&jw);
+    cs_jw_object_end(&jw);
+    (void)write_call(run, "POST",
+                     message_path(run, s->draft_id, "/attachments/createUploadSession"), on_session,
+                     cs_buf_steal(&body, NULL));
+}
+
+static bool has_files_to_fetch(const struct cs_outbox *o)
+{
+    for (size_t i = 0; i < o->n_files; i++)
+        if (o->files[i].url != NULL)
+            return true;
+    return false;
+}
+
 /* ---- draft ------------------------------------------------------------------------------------------------ */
 
 static void on_draft(struct cs_job_run *run, struct cs_call *call, struct cs_reply *reply)
@@ -188,8 +390,12 @@ static void on_draft(struct cs_job_run *run, struct cs_call *call, struct cs_rep
 
     (void)call;
     if (reply->ok && note_draft(run, reply)) {
-        tell_draft(run);
-        end(run, CS_SENT_DRAFTED, CS_MORE, NULL);
+        if (has_files_to_fetch(&run->send->request)) {
+            next_file(run);
+        } else {
+            tell_draft(run);
+            end(run, CS_SENT_DRAFTED, CS_MORE, NULL);
+        }
     } else if (!reply->ok && v->code == CS_CODE_ITEM_GONE) {
         end_result(run, "refused", "original_missing");
     } else if (!reply->ok && (why = refusal_of(run->send, v)) != NULL) {
@@ -254,6 +460,9 @@ static void draft(struct cs_job_run *run)
         return;
     }
     why = !run->tenant->send ? "sending_off" : cs_outbox_refusal(&s->request, cs_clock_utc_ms());
+    for (size_t i = 0; why == NULL && i < s->request.n_files; i++)
+        if (s->request.files[i].url != NULL && !may_fetch(run, s->request.files[i].url))
+            why = "attachment_host";
     if (why != NULL)
         end_result(run, "refused", why);
     else

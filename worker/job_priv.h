@@ -28,9 +28,13 @@ struct cs_call {
     struct cs_job_run *run;
     struct cs_http_request *request; /* NULL while it waits */
     char *path;                      /* path and query */
-    char *body;                      /* NULL: none */
-    const char *method;              /* static; NULL: GET without a body, POST with one */
-    char *if_match;                  /* version that a write is for; NULL: any */
+    char *
+        url; /* elsewhere than Graph: no token, no slot of the mailbox, none of Graph's headers; else NULL */
+    char *range;        /* a header line of such a call; NULL: none */
+    size_t body_len;    /* of such a call; a body for Graph is text */
+    char *body;         /* NULL: none */
+    const char *method; /* static; NULL: GET without a body, POST with one */
+    char *if_match;     /* version that a write is for; NULL: any */
     bool
         writes; /* sent again by the engine only after an answer that says that it was not carried out */
     unsigned slots;

@@ -59,11 +59,14 @@ static void call_free(struct cs_job_run *run, struct cs_call *call)
 {
     if (call->request != NULL) {
         cs_http_cancel(run->jobs->p.http, call->request);
-        cs_throttle_release(run->jobs->p.throttle, run->key, call->slots);
+        if (call->url == NULL)
+            cs_throttle_release(run->jobs->p.throttle, run->key, call->slots);
     }
     free(call->path);
     free(call->body);
     free(call->if_match);
+    free(call->url);
+    free(call->range);
     free(call);
 }
 
@@ -613,11 +616,20 @@ static void on_answer(void *user, struct cs_http_answer *answer)
     char code[CS_ERROR_CODE_MAX] = "";
 
     call->request = NULL;
-    cs_throttle_release(run->jobs->p.throttle, run->key, call->slots);
+    if (call->url == NULL)
+        cs_throttle_release(run->jobs->p.throttle, run->key, call->slots);
     run->jobs->next_ms = 0;
     run->out->feedback.counts.requests++;
     if (answer->net != CS_NET_OK) {
         cs_verdict_of_net(answer->net, &reply.verdict);
+    } else if (call->url != NULL) {
+        reply.ok = answer->status >= 200 && answer->status < 300;
+        reply.verdict = (struct cs_verdict){
+            .outcome = answer->status >= 500 ? CS_RETRY : CS_REJECT,
+            .code = answer->status >= 500 ? CS_CODE_SERVICE_UNAVAILABLE : CS_CODE_BAD_REQUEST,
+            .scope = CS_SCOPE_STREAM,
+            .retry_after_ms = -1,
+            .http_status = answer->status};
     } else if (answer->status >= 200 && answer->status < 300) {
         run->out->feedback.counts.bytes += (int64_t)answer->len;
         /* 202 and 204 have no body */
@@ -666,6 +678,32 @@ static void answer_held(struct cs_job_run *run, struct cs_call *call, int64_t wa
     run->jobs->next_ms = 0;
 }
 
+/* A call that is not for Graph: whatever it is, our token is not for it. */
+static int send_elsewhere(struct cs_job_run *run, struct cs_call *call, int64_t now_ms)
+{
+    const char *headers[3];
+    struct cs_http_spec spec = {.headers = headers, .fn = on_answer, .user = call};
+
+    if (call->body != NULL)
+        headers[spec.n_headers++] = "Content-Type: application/octet-stream";
+    headers[spec.n_headers++] = "User-Agent: crmsync/" CS_VERSION;
+    if (call->range != NULL)
+        headers[spec.n_headers++] = call->range;
+    spec.url = call->url;
+    spec.method = call->method;
+    spec.once = call->writes;
+    spec.body = call->body;
+    spec.body_len = call->body_len;
+    call->tries++;
+    call->order = ++run->orders;
+    call->sent_ms = now_ms;
+    if (cs_http_submit(run->jobs->p.http, &spec, &call->request) < 0) {
+        out_of_memory(run);
+        return -ECANCELED;
+    }
+    return 0;
+}
+
 /* @return 0; -EAGAIN (not now; *next_ms lowered if a time is known); -EBUSY (not for long: the call has been answered and
  * is gone); -ECANCELED (the run has failed) */
 static int send(struct cs_job_run *run, struct cs_call *call, int64_t now_ms, int64_t *next_ms)
@@ -687,6 +725,8 @@ static int send(struct cs_job_run *run, struct cs_call *call, int64_t now_ms, in
             *next_ms = call->not_before_ms;
         return -EAGAIN;
     }
+    if (call->url != NULL)
+        return send_elsewhere(run, call, now_ms);
     r = cs_tokens_get(jobs->p.tokens, run->set, run->tenant, now_ms, &token, &why);
     if (r == -EACCES) {
         cs_run_fail(run, &why);

@@ -5,6 +5,8 @@ import hashlib
 import json
 import secrets
 import time
+import urllib.parse
+import urllib.request
 import uuid
 
 from crmtest import GraphSim, Schemas, check, check_equal, libconfig, program
@@ -128,6 +130,21 @@ class Jobs:
                 "folder": {"id": folder["id"], "path": folder["path"],
                            **({"well_known": folder["well_known"]} if folder.get("well_known") else {})},
                 **({"cursor": cursor} if cursor else {})}
+
+    # --- Graph, asked by the test itself -------------------------------------------------------------
+
+    def token(self):
+        form = urllib.parse.urlencode({"client_id": self.sim.ready["client_id"], "client_secret": "secret",
+                                       "grant_type": "client_credentials", "scope": self.sim.base_url + "/.default"}).encode()
+        url = f"{self.sim.login_url}/{self.sim.ready['tenant']}/oauth2/v2.0/token"
+        with urllib.request.urlopen(url, form, timeout=20) as answer:
+            return json.load(answer)["access_token"]
+
+    def graph(self, path, token, raw=False, user=None):
+        request = urllib.request.Request(f"{self.sim.base_url}/v1.0/users/{user or self.user}{path}",
+                                         headers={"Authorization": "Bearer " + token, "Prefer": 'IdType="ImmutableId"'})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.read() if raw else json.load(answer)
 
     # --- control ---------------------------------------------------------------------------------
 

@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """mail.send step by step: nothing goes twice, nothing is lost silently, and what is unknown is said to be."""
 
-import json
+import hashlib
+import http.server
+import threading
 
 from crmtest import check, check_equal, main, wait_for
 from jobbed import Jobs
@@ -191,6 +193,80 @@ def test_replies(t):
     _, records = s.run("send", **draft)
     check_equal(result(records), ("sent", None), "reply")
     check_equal(s.sent()[0]["recipients"], 1, "to the sender")
+
+
+class Store:
+    """A place with files, as a CRM has one."""
+
+    def __init__(self, t, files):
+        seen = self.seen = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                seen.append((self.path, dict(self.headers)))
+                data = files.get(self.path)
+                if isinstance(data, int):
+                    self.send_response(data)
+                    self.send_header("Location", "/a.bin")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+                piece = data[int(first):int(last) + 1]
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {first}-{int(first) + len(piece) - 1}/{len(data)}")
+                self.send_header("Content-Length", str(len(piece)))
+                self.end_headers()
+                self.wfile.write(piece)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        t.undo(self.server.shutdown)
+        self.host = f"127.0.0.1:{self.server.server_address[1]}"
+
+    def url(self, path):
+        return f"http://{self.host}{path}"
+
+
+def test_large_attachments_come_from_the_store_in_pieces(t):
+    data = bytes(range(251)) * 35857  # 9,000,107 bytes
+    store = Store(t, {"/a.bin": data, "/moved": 302, "/gone": 404, "/ill": 503})
+    s = Sender(t, attachment_hosts=[store.host])
+    before = s.drafts()
+    draft = s.drafted(attachments=[{"name": "inside.txt", "content": "SGVsbG8="},
+                                   {"name": "a.bin", "content_type": "application/zip", "url": store.url("/a.bin"), "size": len(data)}])
+    _, records = s.run("send", **draft)
+    check_equal(result(records), ("sent", None), "result")
+    token = s.bed.token()
+    listed = s.bed.graph(f"/messages/{draft['draft_id']}/attachments?$select=id,name,contentType,size", token)["value"]
+    check_equal([(a["name"], a["contentType"]) for a in listed], [("inside.txt", None), ("a.bin", "application/zip")], "attachments")
+    value = s.bed.graph(f"/messages/{draft['draft_id']}/attachments/{listed[1]['id']}/$value", token, raw=True)
+    check_equal(hashlib.sha256(value).hexdigest(), hashlib.sha256(data).hexdigest(), "contents")
+    check(len(store.seen) == 3 and all("Authorization" not in h for _, h in store.seen), "three pieces, and no token of ours")
+    for reason, path, size in (("attachment_unavailable", "/gone", 5), ("attachment_unavailable", "/moved", 5), ("attachment_size", "/a.bin", 9_500_000)):
+        _, records = s.draft(attachments=[{"name": "x", "url": store.url(path), "size": size}])
+        check_equal(result(records), ("refused", reason), path)
+    f, records = s.draft(attachments=[{"name": "x", "url": store.url("/ill"), "size": 5}])
+    check_equal((f["outcome"], f["send"]["state"], records), ("retry", "nothing", []), "a store that is ill for a while")
+    s.run("sweep")
+    check_equal(s.drafts(), before, "no draft stays")
+
+
+def test_files_are_fetched_only_where_the_operator_allows(t):
+    store = Store(t, {"/a.bin": b"12345"})
+    s = Sender(t, attachment_hosts=["files.crm.example"])
+    before = s.drafts()
+    for url in (store.url("/a.bin"), "http://files.crm.example@127.0.0.1/x", "ftp://files.crm.example/x",
+                "http://files.crm.example.evil.example/x", "file:///etc/passwd", "http://files.crm.example\\@127.0.0.1/",
+                "//files.crm.example/x", "http://FILES.crm.example:81/x"):
+        _, records = s.draft(attachments=[{"name": "x", "url": url, "size": 5}])
+        check_equal(result(records), ("refused", "attachment_host"), url)
+    check_equal((store.seen, s.drafts()), ([], before), "nobody was asked, and no draft made")
 
 
 def test_drafts_left_behind_are_swept(t):
