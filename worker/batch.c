@@ -100,12 +100,17 @@ static void on_batch(struct cs_job_run *run, struct cs_call *call, struct cs_rep
     struct cs_batch_part part;
 
     if (!reply->ok) {
-        if (reply->verdict.scope >= CS_SCOPE_TENANT || reply->verdict.code == CS_CODE_THROTTLED) {
+        if (reply->verdict.scope >= CS_SCOPE_TENANT) {
             cs_run_fail(run, &reply->verdict);
             return;
         }
-        for (size_t i = 0; i < n && !run->failed; i++)
-            read_alone(run, list, first + i);
+        for (size_t i = 0; i < n && !run->failed; i++) {
+            if (reply->verdict.code == CS_CODE_THROTTLED) /* none will be read now */
+                list->fn(run, first + i, reply->verdict.http_status, (struct cs_js){0},
+                         &reply->verdict, reply);
+            else
+                read_alone(run, list, first + i);
+        }
         return;
     }
     while (!run->failed && cs_batch_next(&reply->page, &it, &part)) {

@@ -80,6 +80,23 @@ static void failed_read(struct cs_job_run *run, const char *id)
     (void)cs_run_add_string(run, &run->failed_reads, &run->n_failed_reads, id);
 }
 
+/* What was not read is handed back. That the mailbox must wait takes nothing back either, unless the job is a list of items
+ * of which none was read: then all of it comes again as it was. */
+static void not_read(struct cs_job_run *run, const char *id, const struct cs_verdict *why)
+{
+    bool held = why->code == CS_CODE_THROTTLED;
+
+    if (held ? run->job.type == CS_JOB_MAIL_ITEMS && run->n_obs == 0
+             : why->scope >= CS_SCOPE_MAILBOX && why->code != CS_CODE_NETWORK &&
+                   why->code != CS_CODE_SERVICE_UNAVAILABLE) {
+        cs_run_fail(run, why);
+        return;
+    }
+    if (held)
+        cs_run_held(run, why);
+    failed_read(run, id);
+}
+
 static void on_message(struct cs_job_run *run, size_t member, int status, struct cs_js body,
                        const struct cs_verdict *why, struct cs_reply *reply)
 {
@@ -97,11 +114,7 @@ static void on_message(struct cs_job_run *run, size_t member, int status, struct
         return;
     }
     if (why != NULL) {
-        if (why->scope >= CS_SCOPE_MAILBOX && why->code != CS_CODE_NETWORK &&
-            why->code != CS_CODE_SERVICE_UNAVAILABLE)
-            cs_run_fail(run, why);
-        else
-            failed_read(run, id);
+        not_read(run, id, why);
         return;
     }
     if (cs_envelope_read(body, &env) < 0 || strcmp(env.id, id) != 0) {
@@ -236,12 +249,11 @@ static void on_attachments(struct cs_job_run *run, size_t member, int status, st
     (void)status;
     if (why != NULL && why->code == CS_CODE_ITEM_GONE)
         return; /* it left since: published as read, its folder's next round says so */
-    if (why != NULL && why->scope >= CS_SCOPE_MAILBOX && why->code != CS_CODE_NETWORK &&
-        why->code != CS_CODE_SERVICE_UNAVAILABLE) {
-        cs_run_fail(run, why);
+    if (why != NULL) {
+        not_read(run, obs->env.id, why);
         return;
     }
-    if (why != NULL || cs_js_type(cs_js_get(body, "value")) != CS_JS_ARRAY) {
+    if (cs_js_type(cs_js_get(body, "value")) != CS_JS_ARRAY) {
         failed_read(run, obs->env.id);
         return;
     }

@@ -130,6 +130,9 @@ struct cs_job_run {
     bool finished, cancelled;
     bool failed; /* why is the whole job's */
     struct cs_verdict why;
+    struct cs_verdict
+        held; /* the mailbox is to wait, and what was read counts; no code: it is not */
+    int64_t held_until_ms;
 
     struct cs_call *calls; /* waiting and open */
     size_t n_calls;
@@ -170,6 +173,9 @@ struct cs_call *cs_run_call(struct cs_job_run *run, char *path, enum cs_asked as
                             size_t index);
 /** The whole job ends with this verdict; no records. The first one counts. */
 void cs_run_fail(struct cs_job_run *run, const struct cs_verdict *why);
+/** The service wants the mailbox to wait longer than a job does: no failure, what has been read counts. The feedback
+ * says for how long; what was not read the job type leaves (cs_run_leave()). */
+void cs_run_held(struct cs_job_run *run, const struct cs_verdict *why);
 void cs_run_fail_code(struct cs_job_run *run, enum cs_outcome outcome, enum cs_code code);
 /** Ends a part. A failure of the mailbox or wider ends the job. */
 void cs_part_end(struct cs_job_run *run, size_t i, enum cs_outcome outcome,

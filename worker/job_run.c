@@ -232,6 +232,17 @@ void cs_run_fail(struct cs_job_run *run, const struct cs_verdict *why)
     run->why = *why;
 }
 
+void cs_run_held(struct cs_job_run *run, const struct cs_verdict *why)
+{
+    int64_t wait_ms = why->retry_after_ms > 0 ? why->retry_after_ms : 0;
+    int64_t until_ms = cs_clock_mono_ms() + wait_ms;
+
+    if (run->held.code != CS_CODE_NONE && run->held_until_ms >= until_ms)
+        return;
+    run->held = *why;
+    run->held_until_ms = until_ms;
+}
+
 void cs_run_fail_code(struct cs_job_run *run, enum cs_outcome outcome, enum cs_code code)
 {
     const struct cs_verdict why = {
@@ -432,7 +443,10 @@ void cs_run_leave(struct cs_job_run *run, const char *id, enum cs_why why, enum 
 
     if (f->n_left ==
         CS_FEEDBACK_LEFT_MAX) { /* more than a feedback can say: nothing of the job counts */
-        cs_run_fail_code(run, CS_RETRY, CS_CODE_PAGE_TOO_LARGE);
+        if (run->held.code != CS_CODE_NONE)
+            cs_run_fail(run, &run->held);
+        else
+            cs_run_fail_code(run, CS_RETRY, CS_CODE_PAGE_TOO_LARGE);
         return;
     }
     for (size_t i = 0; i < 4; i++)
@@ -819,6 +833,29 @@ static int rank(enum cs_outcome o)
     return 5;
 }
 
+/* The mailbox must wait, although the job counts: said by every part, so that none is asked before. */
+static void say_held(struct cs_job_run *run)
+{
+    struct cs_feedback *f = &run->out->feedback;
+    int64_t wait_ms = -1;
+
+    if (run->failed || run->held.code == CS_CODE_NONE)
+        return;
+    if (run->held.retry_after_ms >= 0) {
+        wait_ms = run->held_until_ms - cs_clock_mono_ms();
+        wait_ms = wait_ms > 0 ? wait_ms : 0;
+    }
+    for (size_t i = 0; i < f->n_parts; i++)
+        if (f->parts[i].fault.code == CS_CODE_NONE) {
+            fault_of(&run->held, &f->parts[i].fault);
+            f->parts[i].retry_after_ms = wait_ms;
+        }
+    if (f->n_parts == 0) {
+        fault_of(&run->held, &f->fault);
+        f->retry_after_ms = wait_ms;
+    }
+}
+
 static int fill_feedback(struct cs_job_run *run)
 {
     struct cs_feedback *f = &run->out->feedback;
@@ -870,6 +907,7 @@ static int fill_feedback(struct cs_job_run *run)
             f->retry_after_ms = fp->outcome == CS_RETRY ? fp->retry_after_ms : f->retry_after_ms;
         }
     }
+    say_held(run);
     return 0;
 }
 

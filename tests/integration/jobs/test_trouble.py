@@ -154,6 +154,33 @@ def test_a_member_of_a_batch_is_throttled_alone(t):
     check_equal(bed.counters()["early_requests"], 0, "requests before a Retry-After had passed")
 
 
+def test_a_long_retry_after_amid_the_reads_keeps_what_was_read(t):
+    bed = Jobs(t, "--mailboxes", "3", "--messages", "400")
+    for user, rule in zip(bed.mailboxes, (
+            {"match": {"path_regex": r"/messages/[^/]+\?", "mailbox": bed.mailboxes[0]}, "after": 25},
+            {"match": {"path_contains": "/$batch"}, "after": 2},
+            {"match": {"path_contains": "/attachments", "mailbox": bed.mailboxes[2]}, "after": 1})):
+        bed.sim.delete("/faults")
+        tree = bed.tree(user)
+        folder = next(f for f in tree.values() if f.get("well_known") == "inbox")
+        bed.faults({**rule, "times": -1, "action": {"status": 429, "code": "ApplicationThrottled", "retry_after": "30"}})
+        truth = [m for m in bed.truth(user)["messages"] if m["parentFolderId"] == folder["id"]]
+        job = bed.job("mail.delta", [bed.mail_part(folder, "first")], user=user, **bed.scope(tree))
+        end = bed.run(job)
+        part = end["feedback"]["parts"][0]
+        check_equal((part["outcome"], part["error"]["code"], "cursor" in part), ("done", "throttled", True), f"{rule}")
+        check(20000 < part["retry_after_ms"] <= 30000, f"wait of {part['retry_after_ms']}")
+        told = [r["value"]["item_id"] for r in end["records"]]
+        left = [look["id"] for look in end["feedback"]["left"]]
+        check(told and left, f"{len(told)} records, {len(left)} left with {rule}")
+        check_equal(sorted(told + left), sorted(m["id"] for m in truth), "each is told or handed back")
+        # and the items themselves: nothing was read, so that they come again as they were
+        items = [{**look, "why": "look", "seen": "gone"} for look in end["feedback"]["left"]]
+        end = bed.run(bed.job("mail.items", user=user, items=items, **bed.scope(tree)))
+        check_equal((end["feedback"]["outcome"], fault(end)["code"], end["feedback"].get("left", [])), ("retry", "throttled", []), "held")
+    check_equal([bed.counters(user)["early_requests"] for user in bed.mailboxes], [0, 0, 0], "requests before a Retry-After had passed")
+
+
 # --- tokens ---------------------------------------------------------------------------------------------
 
 
@@ -226,6 +253,7 @@ if __name__ == "__main__":
     main(test_cursors_that_lead_elsewhere_are_dead_letters, test_a_redirect_is_not_followed,
          test_a_mailbox_that_is_not_configured_is_not_read, test_a_short_retry_after_is_waited_out,
          test_a_long_retry_after_ends_the_job_with_what_is_done, test_one_mailbox_held_leaves_the_other_alone,
-         test_four_at_a_time_and_no_more, test_a_member_of_a_batch_is_throttled_alone, test_a_refused_token_is_renewed_once,
+         test_four_at_a_time_and_no_more, test_a_member_of_a_batch_is_throttled_alone,
+         test_a_long_retry_after_amid_the_reads_keeps_what_was_read, test_a_refused_token_is_renewed_once,
          test_a_wrong_secret_parks_the_tenant_and_a_new_one_is_tried_at_once, test_every_answer_has_its_word,
          test_a_probe_says_whether_a_mailbox_can_be_read, test_lines_that_are_no_jobs)
