@@ -1,6 +1,8 @@
 #include "common/feedback.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,6 +127,39 @@ static void fault_print(const struct cs_fault *fault, struct cs_jw *jw)
     cs_jw_object_end(jw);
 }
 
+static void compared_parse(struct cs_msg *m, struct cs_feedback_part *ret)
+{
+    struct cs_msg c = {.obj = m->error == 0 ? cs_json_get(m->obj, "compared") : NULL};
+
+    if (c.obj == NULL)
+        return;
+    ret->has_compared = true;
+    ret->compared.listed = cs_msg_i64(&c, "listed", 0, INT64_MAX, true, 0, "compared.listed");
+    ret->compared.indexed = cs_msg_i64(&c, "indexed", 0, INT64_MAX, true, 0, "compared.indexed");
+    ret->compared.missing = cs_msg_i64(&c, "missing", 0, INT64_MAX, true, 0, "compared.missing");
+    ret->compared.stale = cs_msg_i64(&c, "stale", 0, INT64_MAX, true, 0, "compared.stale");
+    ret->compared.extra = cs_msg_i64(&c, "extra", 0, INT64_MAX, true, 0, "compared.extra");
+    if (c.error == 0)
+        ret->compared.digest = cs_msg_hash(&c, cs_json_get(c.obj, "digest"), "compared.digest");
+    cs_msg_join(m, &c);
+}
+
+static void compared_print(const struct cs_compared *c, struct cs_jw *jw)
+{
+    char hex[17];
+
+    snprintf(hex, sizeof(hex), "%016" PRIx64, c->digest);
+    cs_jw_key(jw, "compared");
+    cs_jw_object(jw);
+    cs_jw_ki64(jw, "listed", c->listed);
+    cs_jw_ki64(jw, "indexed", c->indexed);
+    cs_jw_ki64(jw, "missing", c->missing);
+    cs_jw_ki64(jw, "stale", c->stale);
+    cs_jw_ki64(jw, "extra", c->extra);
+    cs_jw_kstr(jw, "digest", hex);
+    cs_jw_object_end(jw);
+}
+
 static void part_parse(struct cs_msg *m, cs_json_val v, struct cs_feedback_part *ret)
 {
     struct cs_msg p = {.obj = v};
@@ -137,6 +172,7 @@ static void part_parse(struct cs_msg *m, cs_json_val v, struct cs_feedback_part 
     ret->retry_after_ms =
         cs_msg_i64(&p, "retry_after_ms", 0, INT64_MAX, false, -1, "parts[].retry_after_ms");
     ret->changes = cs_msg_i64(&p, "changes", 0, INT64_MAX, false, 0, "parts[].changes");
+    compared_parse(&p, ret);
     fault_parse(&p, &ret->fault);
     cs_msg_join(m, &p);
 }
@@ -152,6 +188,8 @@ static void part_print(const struct cs_feedback_part *part, struct cs_jw *jw)
     if (part->retry_after_ms >= 0)
         cs_jw_ki64(jw, "retry_after_ms", part->retry_after_ms);
     cs_jw_ki64(jw, "changes", part->changes);
+    if (part->has_compared)
+        compared_print(&part->compared, jw);
     fault_print(&part->fault, jw);
     cs_jw_object_end(jw);
 }

@@ -28,6 +28,16 @@ struct cs_fault {      /* an error without content */
     char request_id[CS_REQUEST_ID_MAX];
 };
 
+/* What a comparison with the index found; of an audit, and of a resync before it published. */
+struct cs_compared {
+    int64_t listed;  /* in the folder, as deep as the mailbox is synchronized */
+    int64_t indexed; /* out there in the folder */
+    int64_t missing; /* listed and not out there */
+    int64_t stale;   /* out there in another version or folder */
+    int64_t extra;   /* out there in the folder and not listed */
+    uint64_t digest; /* of ids and versions listed, independent of their order */
+};
+
 struct cs_feedback_part {
     char *stream;
     int64_t generation;
@@ -36,7 +46,9 @@ struct cs_feedback_part {
     char *
         cursor; /* the next cursor (path and query; a slice: the time to go on from). For done and more; NULL: unchanged or none */
     int64_t retry_after_ms; /* -1: none given */
-    int64_t changes;        /* entries in this part's listing: does it change or sleep? */
+    bool has_compared;      /* mail.resync */
+    struct cs_compared compared;
+    int64_t changes; /* entries in this part's listing: does it change or sleep? */
     struct cs_fault fault;
 };
 

@@ -19,14 +19,16 @@ static const char *const type_names[CS_JOB_TYPE_COUNT_] = {
     [CS_JOB_CALENDAR_DELTA] = "calendar.delta",
     [CS_JOB_PROBE] = "probe",
     [CS_JOB_MAIL_SEND] = "mail.send",
+    [CS_JOB_MAIL_RESYNC] = "mail.resync",
 };
 static const char *const lane_names[CS_LANE_COUNT_] = {
     [CS_LANE_SEND] = "send",     [CS_LANE_LIVE] = "live",   [CS_LANE_BACKFILL] = "backfill",
     [CS_LANE_REPLAY] = "replay", [CS_LANE_AUDIT] = "audit",
 };
 static const char *const mode_names[] = {
-    [CS_MODE_NONE] = "none", [CS_MODE_ANCHOR] = "anchor", [CS_MODE_FIRST] = "first",
-    [CS_MODE_LIVE] = "live", [CS_MODE_SLICE] = "slice",   [CS_MODE_PREVIEW] = "preview",
+    [CS_MODE_NONE] = "none",     [CS_MODE_ANCHOR] = "anchor", [CS_MODE_FIRST] = "first",
+    [CS_MODE_LIVE] = "live",     [CS_MODE_SLICE] = "slice",   [CS_MODE_PREVIEW] = "preview",
+    [CS_MODE_RESYNC] = "resync", [CS_MODE_GONE] = "gone",     [CS_MODE_AUDIT] = "audit",
 };
 static const char *const why_names[] = {
     [CS_WHY_LOOK] = "look",
@@ -77,6 +79,16 @@ int cs_lane_parse(const char *s, enum cs_lane *ret)
 const char *cs_mode_name(enum cs_mode m)
 {
     return (unsigned)m < COUNT(mode_names) ? mode_names[m] : "unknown";
+}
+
+int cs_mode_parse(const char *s, enum cs_mode *ret)
+{
+    int i = cs_msg_name_index(mode_names, COUNT(mode_names), s);
+
+    if (i < 0)
+        return -EINVAL;
+    *ret = (enum cs_mode)i;
+    return 0;
 }
 
 void cs_folder_clear(struct cs_folder *f)
@@ -453,6 +465,20 @@ static void check_shape(struct cs_msg *m, const struct cs_job *job)
                 cs_msg_fail(m, -EINVAL, "parts[].folder");
             if (mode != CS_MODE_ANCHOR && mode != CS_MODE_FIRST && mode != CS_MODE_LIVE)
                 cs_msg_fail(m, -EINVAL, "parts[].mode");
+        }
+        break;
+    case CS_JOB_MAIL_RESYNC:
+        if (job->n_parts == 0)
+            cs_msg_fail(m, -EINVAL, "parts");
+        for (size_t i = 0; i < job->n_parts; i++) {
+            enum cs_mode mode = job->parts[i].mode;
+
+            if (job->parts[i].folder.id == NULL)
+                cs_msg_fail(m, -EINVAL, "parts[].folder");
+            if (mode != CS_MODE_RESYNC && mode != CS_MODE_GONE && mode != CS_MODE_AUDIT)
+                cs_msg_fail(m, -EINVAL, "parts[].mode");
+            if (job->parts[i].cursor != NULL)
+                cs_msg_fail(m, -EINVAL, "parts[].cursor");
         }
         break;
     case CS_JOB_MAIL_SLICE:

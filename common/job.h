@@ -22,6 +22,7 @@ enum cs_job_type {
     CS_JOB_CALENDAR_DELTA, /* "calendar.delta": one calendar, one window */
     CS_JOB_PROBE,          /* "probe": can this mailbox be read? */
     CS_JOB_MAIL_SEND,      /* "mail.send": one step of an outbox request */
+    CS_JOB_MAIL_RESYNC,    /* "mail.resync": some folders, each compared with what is out there */
     CS_JOB_TYPE_COUNT_
 };
 
@@ -39,8 +40,11 @@ enum cs_mode {
     CS_MODE_NONE = 0,
     CS_MODE_ANCHOR, /* "anchor": to the end of the delta, publishing nothing */
     CS_MODE_FIRST, /* "first": a first walk that publishes (a folder that appeared late, a calendar) */
-    CS_MODE_LIVE,    /* "live": what changed since the cursor */
-    CS_MODE_SLICE,   /* "slice": list a time window */
+    CS_MODE_LIVE,   /* "live": what changed since the cursor */
+    CS_MODE_SLICE,  /* "slice": list a time window */
+    CS_MODE_RESYNC, /* "resync": walk the folder anew and publish what differs from the index */
+    CS_MODE_GONE, /* "gone": the folder is gone or out of scope: resolve what the index has in it */
+    CS_MODE_AUDIT,   /* "audit": the comparison, reported and not published */
     CS_MODE_PREVIEW, /* "preview": one page of the newest mail, so that a person sees something */
 };
 
@@ -194,5 +198,6 @@ int cs_job_type_parse(const char *s, enum cs_job_type *ret);
 const char *cs_lane_name(enum cs_lane l);
 int cs_lane_parse(const char *s, enum cs_lane *ret);
 const char *cs_mode_name(enum cs_mode m);
+int cs_mode_parse(const char *s, enum cs_mode *ret);
 
 #endif

@@ -1,6 +1,7 @@
 #include "common/kafka_read.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ struct cs_kafka_read {
     rd_kafka_t *
         ends; /* read_uncommitted: a read_committed handle gives the last stable offset as the end */
     char *prefix;
+    atomic_bool cancelled;
 };
 
 static int make(const struct cs_common_conf *conf, const char *isolation,
@@ -117,6 +119,11 @@ static int64_t position(const struct cs_kafka_read *r, enum cs_topic topic, int3
     return at;
 }
 
+void cs_kafka_read_cancel(struct cs_kafka_read *r)
+{
+    atomic_store(&r->cancelled, true);
+}
+
 int cs_kafka_read_to_end(struct cs_kafka_read *r, enum cs_topic topic, int32_t partition,
                          int64_t from, int timeout_ms, cs_kafka_read_fn fn, void *user)
 {
@@ -127,7 +134,13 @@ int cs_kafka_read_to_end(struct cs_kafka_read *r, enum cs_topic topic, int32_t p
     int rc = 0;
 
     cs_topic_full(r->prefix, topic, name);
-    err = rd_kafka_query_watermark_offsets(r->ends, name, partition, &low, &high, timeout_ms);
+    do /* in short turns, so that it can be cancelled */
+        err = rd_kafka_query_watermark_offsets(r->ends, name, partition, &low, &high,
+                                               timeout_ms < 1000 ? timeout_ms : 1000);
+    while (err == RD_KAFKA_RESP_ERR__TIMED_OUT && !atomic_load(&r->cancelled) &&
+           cs_clock_mono_ms() - progress_ms < timeout_ms);
+    if (atomic_load(&r->cancelled))
+        return -ECANCELED;
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return err == RD_KAFKA_RESP_ERR__TIMED_OUT ? -ETIMEDOUT : -EIO;
     if (from < low)
@@ -165,6 +178,8 @@ int cs_kafka_read_to_end(struct cs_kafka_read *r, enum cs_topic topic, int32_t p
         }
         if (m != NULL)
             rd_kafka_message_destroy(m);
+        if (rc == 0 && atomic_load(&r->cancelled))
+            rc = -ECANCELED;
         if (rc == 0 && reached < high && cs_clock_mono_ms() - progress_ms > timeout_ms)
             rc = -ETIMEDOUT;
     }

@@ -149,6 +149,61 @@ static int apply_mail_part(struct cs_mailbox *m, const struct cs_schedule_conf *
     return 0;
 }
 
+/* A folder beside what is out there of it. */
+static int apply_resync_part(struct cs_mailbox *m, const struct cs_schedule_conf *c,
+                             const struct cs_feedback_part *part, struct cs_box_folder *f,
+                             enum cs_mode mode, int64_t now_ms, uint64_t random)
+{
+    bool differs = part->compared.missing + part->compared.stale + part->compared.extra > 0;
+
+    f->dirty = true;
+    switch (part->outcome) {
+    case CS_MORE: /* more differences than one job may leave: the next comparison is smaller */
+        f->failures = 0;
+        f->retry_ms = CS_TIME_NONE;
+        return 0;
+    case CS_DONE:
+        f->failures = 0;
+        f->retry_ms = CS_TIME_NONE;
+        f->compared_ms = now_ms;
+        if (mode == CS_MODE_GONE) {
+            f->has_stream = false;
+            f->ended = true;
+            return 0;
+        }
+        if (mode == CS_MODE_AUDIT) {
+            f->resync_owed = f->resync_owed || differs;
+            return 0;
+        }
+        if (part->cursor == NULL || cs_mailbox_set_cursor(&f->cursor, part->cursor) < 0)
+            return part->cursor == NULL ? 0 : -ENOMEM;
+        /* like the walk that makes a first token it proves nothing about changes: only rounds after it do */
+        f->phase = CS_STREAM_LIVE;
+        f->resync_owed = false;
+        f->round_start_ms = f->last_round_ms = CS_TIME_NONE;
+        f->rounds = 0;
+        f->last_poll_ms = now_ms;
+        f->interval_ms = adapt(0, true, c->poll_min_ms, c->poll_max_ms);
+        if (differs)
+            m->last_change_ms = now_ms;
+        return 0;
+    case CS_RESYNC: /* the token died during its own walk */
+    case CS_REJECT:
+    case CS_RETRY:
+        if (is_mailbox_affair(&part->fault))
+            return 0; /* decided with the whole job */
+        hold_folder(f, c, part, now_ms, random);
+        if (part->fault.code == CS_CODE_FOLDER_GONE && mode == CS_MODE_RESYNC) {
+            m->listing_asked = true;
+            if (f->failures >= GONE_TRIES)
+                drop_cursor(f, CS_STREAM_GONE_PENDING);
+        }
+        return 0;
+    case CS_FATAL: break;
+    }
+    return 0;
+}
+
 static int apply_slice_part(struct cs_mailbox *m, const struct cs_feedback_part *part,
                             struct cs_box_slice *s)
 {
@@ -223,6 +278,14 @@ static int apply_calendar(struct cs_mailbox *m, const struct cs_schedule_conf *c
     return 0;
 }
 
+static enum cs_mode mode_of(const struct cs_box_inflight *in, uint64_t folder)
+{
+    for (size_t i = 0; i < in->n_parts; i++)
+        if (in->parts[i].folder == folder)
+            return in->parts[i].mode;
+    return CS_MODE_NONE;
+}
+
 static int apply_parts(struct cs_mailbox *m, const struct cs_schedule_conf *c,
                        const struct cs_feedback *f, int64_t now_ms, uint64_t random,
                        struct cs_effect *effect)
@@ -235,11 +298,15 @@ static int apply_parts(struct cs_mailbox *m, const struct cs_schedule_conf *c,
         const struct cs_feedback_part *part = &f->parts[p];
         int r = 0;
 
-        if (in->type == CS_JOB_MAIL_DELTA && strncmp(part->stream, "mail:", 5) == 0) {
+        if ((in->type == CS_JOB_MAIL_DELTA || in->type == CS_JOB_MAIL_RESYNC) &&
+            strncmp(part->stream, "mail:", 5) == 0) {
             struct cs_box_folder *folder = cs_mailbox_find_folder(m, cs_id_hash(part->stream + 5));
 
             if (folder != NULL && folder->has_stream && folder->generation == part->generation)
-                r = apply_mail_part(m, c, part, folder, now_ms, cs_mix64(random + p));
+                r = in->type == CS_JOB_MAIL_DELTA
+                        ? apply_mail_part(m, c, part, folder, now_ms, cs_mix64(random + p))
+                        : apply_resync_part(m, c, part, folder, mode_of(in, folder->hash), now_ms,
+                                            cs_mix64(random + p));
         } else if (in->type == CS_JOB_MAIL_SLICE && part->slice_id != NULL) {
             long id = strtol(part->slice_id, NULL, 10);
 
@@ -291,7 +358,8 @@ static bool mailbox_waits(const struct cs_feedback *f, const struct cs_fault *fa
         return true;
     if (ok)
         return false;
-    return f->n_parts == 0 || (f->type != CS_JOB_MAIL_DELTA && f->type != CS_JOB_CALENDAR_DELTA);
+    return f->n_parts == 0 || (f->type != CS_JOB_MAIL_DELTA && f->type != CS_JOB_MAIL_RESYNC &&
+                               f->type != CS_JOB_CALENDAR_DELTA);
 }
 
 static void succeed(struct cs_mailbox *m, int64_t now_ms, struct cs_effect *effect)

@@ -17,9 +17,8 @@ struct cs_effect {
 /**
  * Applies the feedback of the job in flight, which is not in flight any more afterwards.
  *
- * A part that comes back `resync` parks its stream as resync_pending, a folder that is gone its stream
- * as gone_pending. Both wait for jobs that compare with what is published (mail.resync, mail.gone);
- * until then they are counted as owed and nothing is invented in their place.
+ * A part that comes back `resync` makes its stream resync_pending, a folder that is gone its stream
+ * gone_pending. Both wait for a job that compares them with what is published (mail.resync).
  *
  * @param[in] now_ms  UTC
  * @param[in] random  64 random bits, for jitter

@@ -70,13 +70,6 @@ static int64_t oldest_look(const struct cs_mailbox *m, int64_t now_ms)
     return oldest;
 }
 
-/* Folders that a look waits for. One whose resync is owed will be told by that. */
-static bool holds_looks(const struct cs_box_folder *f)
-{
-    return f->has_stream && (f->phase == CS_STREAM_ANCHOR || f->phase == CS_STREAM_FIRST ||
-                             f->phase == CS_STREAM_LIVE);
-}
-
 /* What was seen before this time has been overtaken by a round of every folder and by a listing. */
 static int64_t looks_settled_before(const struct cs_mailbox *m, const struct cs_schedule_conf *c)
 {
@@ -86,7 +79,7 @@ static int64_t looks_settled_before(const struct cs_mailbox *m, const struct cs_
         const struct cs_box_folder *f = m->folders[i];
         int64_t round;
 
-        if (!holds_looks(f))
+        if (!f->has_stream)
             continue;
         if (f->phase != CS_STREAM_LIVE || f->last_round_ms == CS_TIME_NONE)
             return CS_TIME_NONE;
@@ -146,6 +139,54 @@ static int64_t folder_due(const struct cs_mailbox *m, const struct cs_schedule_c
         (f->last_round_ms == CS_TIME_NONE ||
          past(f->last_round_ms, now_ms) <= oldest_look_ms + margin_ms(c)))
         due = earlier(due, oldest_look_ms + c->second_look_ms / 2);
+    if (f->retry_ms != CS_TIME_NONE && due < f->retry_ms)
+        due = earlier(f->retry_ms, now_ms + DAY_MS);
+    return due;
+}
+
+/* When a folder is to be compared with the index since something is wrong with it; CS_NEVER: nothing is. */
+static int64_t repair_due(const struct cs_mailbox *m, const struct cs_box_folder *f, int64_t now_ms)
+{
+    int64_t due = m->first_seen_ms;
+
+    if (!f->has_stream ||
+        (f->phase != CS_STREAM_RESYNC_PENDING && f->phase != CS_STREAM_GONE_PENDING))
+        return CS_NEVER;
+    if (f->retry_ms != CS_TIME_NONE && due < f->retry_ms)
+        due = earlier(f->retry_ms, now_ms + DAY_MS);
+    return due;
+}
+
+/* When a folder is to be compared as the proof of its backfill. The folders of a partition are due at the same times, so
+ * that one reading of the index serves many. */
+static int64_t proof_due(const struct cs_mailbox *m, const struct cs_schedule_conf *c,
+                         const struct cs_box_folder *f, int64_t now_ms)
+{
+    int64_t gather = c->resync_gather_ms > 0 ? c->resync_gather_ms : 1, phase, due;
+
+    if (!f->has_stream || !f->resync_owed || f->phase != CS_STREAM_LIVE || m->phase != CS_BOX_LIVE)
+        return CS_NEVER;
+    phase = (int64_t)(cs_mix64((uint64_t)m->partition + 1) % (uint64_t)gather);
+    due = past(m->slices_done_ms != CS_TIME_NONE ? m->slices_done_ms : now_ms, now_ms);
+    if (f->compared_ms != CS_TIME_NONE && f->compared_ms > due)
+        due = past(f->compared_ms, now_ms); /* after an audit */
+    due +=
+        gather - (int64_t)(((uint64_t)due + (uint64_t)gather - (uint64_t)phase) % (uint64_t)gather);
+    if (f->retry_ms != CS_TIME_NONE && due < f->retry_ms)
+        due = earlier(f->retry_ms, now_ms + DAY_MS);
+    return due;
+}
+
+/* When a folder's turn comes to be compared though nothing is known to be wrong. Spread over the fleet by name. */
+static int64_t audit_due(const struct cs_mailbox *m, const struct cs_schedule_conf *c,
+                         const struct cs_box_folder *f, int64_t now_ms)
+{
+    int64_t last = f->compared_ms != CS_TIME_NONE ? f->compared_ms : m->slices_done_ms, due;
+
+    if (c->audit_every_ms == 0 || !f->has_stream || f->resync_owed || f->phase != CS_STREAM_LIVE ||
+        m->phase != CS_BOX_LIVE || last == CS_TIME_NONE)
+        return CS_NEVER;
+    due = cs_decide_next_poll(m, past(last, now_ms), c->audit_every_ms);
     if (f->retry_ms != CS_TIME_NONE && due < f->retry_ms)
         due = earlier(f->retry_ms, now_ms + DAY_MS);
     return due;
@@ -213,6 +254,7 @@ static struct candidate live_work(const struct cs_mailbox *m, const struct cs_sc
             better(&best, CS_JOB_MAIL_DELTA, CS_MODE_LIVE, folder_due(m, c, f, oldest, now_ms));
         else if (f->has_stream && f->phase == CS_STREAM_FIRST && looks_count(m))
             better(&best, CS_JOB_MAIL_DELTA, CS_MODE_FIRST, folder_due(m, c, f, oldest, now_ms));
+        better(&best, CS_JOB_MAIL_RESYNC, CS_MODE_RESYNC, repair_due(m, f, now_ms));
     }
     better(&best, CS_JOB_MAIL_ITEMS, CS_MODE_NONE, items_due(m, c, now_ms));
     if (m->cal.phase == CS_STREAM_LIVE)
@@ -241,6 +283,8 @@ static struct candidate backfill_work(const struct cs_mailbox *m, const struct c
     if (mail.due_ms > now_ms && slice_waits(m))
         better(&mail, CS_JOB_MAIL_SLICE, CS_MODE_SLICE,
                m->last_success_ms == CS_TIME_NONE ? now_ms : past(m->last_success_ms, now_ms));
+    for (size_t i = 0; i < m->n_folders; i++)
+        better(&mail, CS_JOB_MAIL_RESYNC, CS_MODE_LIVE, proof_due(m, c, m->folders[i], now_ms));
     if (m->cal.phase == CS_STREAM_FIRST)
         better(&cal, CS_JOB_CALENDAR_DELTA, CS_MODE_FIRST, calendar_due(m, c, now_ms));
     if (mail.due_ms <= now_ms && cal.due_ms <= now_ms)
@@ -291,7 +335,16 @@ void cs_decide(struct cs_mailbox *m, const struct cs_schedule_conf *c, int64_t n
     live = live_work(m, c, now_ms);
     back = backfill_work(m, c, now_ms);
     if (live.due_ms > now_ms && back.due_ms > now_ms) {
+        struct candidate audit = {.due_ms = CS_NEVER};
+
+        for (size_t i = 0; i < m->n_folders; i++)
+            better(&audit, CS_JOB_MAIL_RESYNC, CS_MODE_AUDIT,
+                   audit_due(m, c, m->folders[i], now_ms));
+        if (audit.due_ms <= now_ms)
+            say(ret, audit.type, audit.mode, CS_LANE_AUDIT, audit.due_ms);
         ret->wake_ms = earlier(live.due_ms, back.due_ms);
+        if (audit.due_ms > now_ms)
+            ret->wake_ms = earlier(ret->wake_ms, audit.due_ms);
         return;
     }
     if (live.due_ms <= now_ms && (back.due_ms > now_ms || m->live_run == 0)) {
@@ -372,6 +425,27 @@ static void issue_delta(struct cs_mailbox *m, const struct cs_schedule_conf *c,
     in->reason = mode == CS_MODE_LIVE ? "poll" : mode == CS_MODE_ANCHOR ? "anchor" : "new_folder";
 }
 
+/* Folders to be compared with the index: broken ones (mode RESYNC), those owed a proof (LIVE), or those whose turn it is
+ * (AUDIT). Several in a job: one reading of the index serves them all, and a move between two is seen whole. */
+static void issue_resync(struct cs_mailbox *m, const struct cs_schedule_conf *c,
+                         struct cs_box_inflight *in, enum cs_mode why, int64_t now_ms)
+{
+    for (size_t i = 0; i < m->n_folders && in->n_parts < CS_JOB_PARTS_MAX; i++) {
+        const struct cs_box_folder *f = m->folders[i];
+        int64_t due = why == CS_MODE_RESYNC ? repair_due(m, f, now_ms)
+                      : why == CS_MODE_LIVE ? proof_due(m, c, f, now_ms)
+                                            : audit_due(m, c, f, now_ms);
+
+        if (due <= now_ms)
+            in->parts[in->n_parts++] =
+                (struct cs_box_part){f->hash, -1, f->generation,
+                                     f->phase == CS_STREAM_GONE_PENDING ? CS_MODE_GONE
+                                     : why == CS_MODE_AUDIT             ? CS_MODE_AUDIT
+                                                                        : CS_MODE_RESYNC};
+    }
+    in->reason = why == CS_MODE_RESYNC ? "resync" : why == CS_MODE_LIVE ? "proof" : "audit";
+}
+
 static void issue_slices(struct cs_mailbox *m, const struct cs_schedule_conf *c,
                          struct cs_box_inflight *in, enum cs_mode mode)
 {
@@ -442,7 +516,8 @@ int cs_decide_issue(struct cs_mailbox *m, const struct cs_schedule_conf *c, int6
     case CS_JOB_MAIL_ITEMS: n_items = issue_items(m, c, in, now_ms); break;
     case CS_JOB_CALENDAR_DELTA: issue_calendar(m, in, due->mode, now_ms); break;
     case CS_JOB_PROBE: in->reason = "parked"; break;
-    case CS_JOB_MAIL_SEND: /* beside the sync jobs, by send.c */
+    case CS_JOB_MAIL_RESYNC: issue_resync(m, c, in, due->mode, now_ms); break;
+    case CS_JOB_MAIL_SEND: /* beside the sync jobs, by sends.c */
     case CS_JOB_TYPE_COUNT_: break;
     }
     if (in->n_parts + n_items == 0 && due->type != CS_JOB_FOLDERS && due->type != CS_JOB_PROBE) {

@@ -19,6 +19,7 @@ struct node {
 void cs_folder_start(struct cs_box_folder *f, enum cs_stream_phase phase)
 {
     f->has_stream = true;
+    f->ended = false;
     f->generation++;
     f->phase = phase;
     free(f->cursor);
@@ -30,6 +31,8 @@ void cs_folder_start(struct cs_box_folder *f, enum cs_stream_phase phase)
     f->last_poll_ms = CS_TIME_NONE;
     f->retry_ms = CS_TIME_NONE;
     f->failures = 0;
+    f->resync_owed = false;
+    f->compared_ms = CS_TIME_NONE;
     f->dirty = true;
 }
 
@@ -198,7 +201,7 @@ static void forget_absent(struct cs_mailbox *m, struct node *nodes, size_t n)
             m->map_dirty = true;
             go_out(f);
         }
-        if (f->known || f->has_stream)
+        if (f->known || f->has_stream || f->ended)
             m->folders[kept++] = f;
         else
             cs_folder_free(f);

@@ -64,7 +64,10 @@ static int make_mail_part(const struct cs_mailbox *m, const struct cs_box_part *
     ret->from_utc_ms = ret->to_utc_ms = CS_NEVER;
     if (mail_stream(&ret->stream, f->id) < 0 || cs_folder_copy(&as, &ret->folder) < 0)
         return -ENOMEM;
-    return cs_msg_dup(f->cursor, &ret->cursor);
+    /* a comparison walks from the start, and leaves the cursor where it is until it is done */
+    return part->mode == CS_MODE_RESYNC || part->mode == CS_MODE_GONE || part->mode == CS_MODE_AUDIT
+               ? 0
+               : cs_msg_dup(f->cursor, &ret->cursor);
 }
 
 static int make_slice_part(const struct cs_mailbox *m, const struct cs_box_part *part,
@@ -134,7 +137,7 @@ static int make_parts(const struct cs_mailbox *m, struct cs_job *job)
 
         job->n_parts = i + 1; /* so that a half-made one is cleared too */
         part->mode = in->parts[i].mode;
-        if (in->type == CS_JOB_MAIL_DELTA)
+        if (in->type == CS_JOB_MAIL_DELTA || in->type == CS_JOB_MAIL_RESYNC)
             r = make_mail_part(m, &in->parts[i], part);
         else if (in->type == CS_JOB_MAIL_SLICE)
             r = make_slice_part(m, &in->parts[i], part);
@@ -188,7 +191,7 @@ int cs_decide_job(const struct cs_mailbox *m, struct cs_job *ret)
     if (r == 0 && in->type == CS_JOB_MAIL_ITEMS)
         r = make_items(m, &job);
     if (r == 0 && (in->type == CS_JOB_MAIL_DELTA || in->type == CS_JOB_MAIL_SLICE ||
-                   in->type == CS_JOB_MAIL_ITEMS))
+                   in->type == CS_JOB_MAIL_ITEMS || in->type == CS_JOB_MAIL_RESYNC))
         r = make_map(m, in->n_parts > 0 ? in->parts[0].mode : CS_MODE_NONE, &job);
     if (r < 0) {
         cs_job_clear(&job);

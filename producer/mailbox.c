@@ -175,6 +175,7 @@ int cs_mailbox_add_folder(struct cs_mailbox *m, const char *id, struct cs_box_fo
     f->last_round_ms = CS_TIME_NONE;
     f->last_poll_ms = CS_TIME_NONE;
     f->retry_ms = CS_TIME_NONE;
+    f->compared_ms = CS_TIME_NONE;
     memmove(&m->folders[i + 1], &m->folders[i],
             (m->n_folders - i) * sizeof(struct cs_box_folder *));
     m->folders[i] = f;

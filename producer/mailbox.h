@@ -61,7 +61,9 @@ struct cs_box_folder {
 
     bool has_stream; /* what follows means something */
     bool dirty;
-    bool resync_owed; /* live, and owed the resync that proves the backfill */
+    bool ended; /* its stream is over: the entry is to be deleted */
+    bool
+        resync_owed; /* live, and owed a comparison with what is out there: the proof of the backfill, or after an audit */
     enum cs_stream_phase phase;
     int64_t generation;     /* 1, 2, ...: goes on counting when the folder leaves and comes back */
     char *cursor;           /* NULL: from the start */
@@ -71,6 +73,7 @@ struct cs_box_folder {
     int64_t last_poll_ms;
     int64_t interval_ms; /* 0: not set yet */
     int64_t retry_ms;    /* not before; CS_TIME_NONE */
+    int64_t compared_ms; /* the last comparison with the index; CS_TIME_NONE */
     unsigned failures;   /* in a row */
 };
 

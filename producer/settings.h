@@ -22,6 +22,8 @@ struct cs_schedule_conf {
     int64_t slice_parts;        /* slices side by side in one mail.slice job */
     int64_t slice_items;        /* mails that a slice is meant to have, about */
     int64_t status_interval_ms; /* status.v1 at most this often while the state is the same */
+    int64_t resync_gather_ms;   /* folders owed a comparison wait for each other: so long at most */
+    int64_t audit_every_ms;     /* each folder is compared with the index this often; 0: never */
     int64_t send_look_ms;       /* a send of unknown end is looked at after this */
     int64_t send_quota_wait_ms; /* a mailbox that has sent too much sends nothing for this long */
     int64_t send_sweep_ms;      /* drafts left behind are looked for this long after a send */

@@ -67,7 +67,9 @@ int cs_decide_advance(struct cs_mailbox *m, const struct cs_schedule_conf *c, in
 {
     if (m->phase == CS_BOX_ANCHOR) {
         for (size_t i = 0; i < m->n_folders; i++)
-            if (m->folders[i]->has_stream && m->folders[i]->phase == CS_STREAM_ANCHOR)
+            if (m->folders[i]->has_stream && (m->folders[i]->phase == CS_STREAM_ANCHOR ||
+                                              m->folders[i]->phase == CS_STREAM_RESYNC_PENDING ||
+                                              m->folders[i]->phase == CS_STREAM_GONE_PENDING))
                 return 0;
         if (cs_decide_slices(m, c) < 0)
             return -ENOMEM;

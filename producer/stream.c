@@ -21,8 +21,8 @@
 static const char *const row_state_names[] = ROW_STATES;
 /* reasons of jobs, so that a restored one points to static text */
 static const char *const reason_names[] = {
-    "first_sight", "poll",        "anchor",          "new_folder", "preview",
-    "backfill",    "second_look", "calendar_window", "parked"};
+    "first_sight",     "poll",   "anchor", "new_folder", "preview", "backfill", "second_look",
+    "calendar_window", "parked", "resync", "proof",      "audit"};
 static const char *const phase_parked = "parked";
 
 /* --- writing ----------------------------------------------------------------------------------- */
@@ -165,6 +165,7 @@ static void print_mail(const struct cs_box_folder *f, struct cs_jw *jw)
     ki64(jw, "interval_ms", f->interval_ms);
     ki64(jw, "failures", f->failures);
     ktime(jw, "retry_at", f->retry_ms);
+    ktime(jw, "compared_at", f->compared_ms);
 }
 
 static void print_slices(const struct cs_mailbox *m, struct cs_jw *jw)
@@ -419,9 +420,14 @@ static int flush_mail(struct cs_mailbox *m, struct one *o)
     for (size_t i = 0; i < m->n_folders && r == 0; i++) {
         struct cs_box_folder *f = m->folders[i];
 
-        if (!f->has_stream || !f->dirty)
+        if (!f->ended && (!f->has_stream || !f->dirty))
             continue;
         snprintf(name, sizeof(name), "mail:%s", f->id);
+        if (f->ended) {
+            f->ended = f->dirty = false;
+            r = o->fn(o->user, name, NULL, 0);
+            continue;
+        }
         print_mail(f, one_open(o));
         r = one_close(o, name);
         f->dirty = false;
@@ -434,7 +440,7 @@ bool cs_stream_is_dirty(const struct cs_mailbox *m)
     if (m->dirty || m->map_dirty || m->slices_dirty || m->cal.dirty || m->cal.table_dirty)
         return true;
     for (size_t i = 0; i < m->n_folders; i++)
-        if (m->folders[i]->has_stream && m->folders[i]->dirty)
+        if (m->folders[i]->ended || (m->folders[i]->has_stream && m->folders[i]->dirty))
             return true;
     for (size_t e = 0; e < m->n_look_entries; e++)
         if (m->looks[e].dirty)
@@ -527,7 +533,7 @@ static void load_fault(struct cs_msg *m, struct cs_fault *ret)
 
 static void load_inflight_part(struct cs_msg *m, cs_json_val v, struct cs_box_part *ret)
 {
-    static const char *const modes[] = {"none", "anchor", "first", "live", "slice", "preview"};
+    const char *mode = NULL;
     struct cs_msg p = {.obj = v};
     char *stream = cs_msg_str(&p, "stream", CS_STREAM_NAME_MAX, true, "in_flight.parts[].stream");
 
@@ -537,8 +543,9 @@ static void load_inflight_part(struct cs_msg *m, cs_json_val v, struct cs_box_pa
     ret->slice = (int)cs_msg_i64(&p, "slice", 0, 1000000, false, -1, "in_flight.parts[].slice");
     ret->generation =
         cs_msg_i64(&p, "generation", 0, INT64_MAX, true, 0, "in_flight.parts[].generation");
-    ret->mode =
-        (enum cs_mode)cs_msg_enum(&p, "mode", modes, COUNT(modes), "in_flight.parts[].mode");
+    if (p.error == 0 &&
+        (cs_json_str(v, "mode", 16, &mode) < 0 || cs_mode_parse(mode, &ret->mode) < 0))
+        cs_msg_fail(&p, -EINVAL, "in_flight.parts[].mode");
     cs_msg_join(m, &p);
 }
 
@@ -691,6 +698,7 @@ static void load_mail(struct cs_mailbox *box, const char *id, struct cs_msg *m)
     f->interval_ms = cs_msg_i64(m, "interval_ms", 0, INT32_MAX, false, 0, "interval_ms");
     f->failures = (unsigned)cs_msg_i64(m, "failures", 0, INT32_MAX, false, 0, "failures");
     f->retry_ms = get_time(m, "retry_at");
+    f->compared_ms = get_time(m, "compared_at");
 }
 
 static void load_slices(struct cs_mailbox *box, struct cs_msg *m)
@@ -867,7 +875,7 @@ int cs_stream_loaded(struct cs_mailbox *box, const char **reason)
     box->asked_ids = NULL;
     box->n_asked_ids = 0;
     for (size_t k = 0; in != NULL && k < in->n_parts; k++)
-        if (in->type == CS_JOB_MAIL_DELTA &&
+        if ((in->type == CS_JOB_MAIL_DELTA || in->type == CS_JOB_MAIL_RESYNC) &&
             cs_mailbox_find_folder(box, in->parts[k].folder) == NULL) {
             *reason = "a stream of the job in flight is missing";
             return -EINVAL;

@@ -61,8 +61,8 @@ void cs_producer_make_metrics(struct cs_producer *p)
                                  "Messages put on the dead-letter topic.");
     m->lost = cs_metrics_counter(all, "crmsync_jobs_lost_total", NULL,
                                  "Jobs issued anew after longer than the topics keep one.");
-    m->requests = cs_metrics_counter(all, "crmsync_outbox_requests_total", NULL,
-                                     "Outbox requests taken in.");
+    m->requests =
+        cs_metrics_counter(all, "crmsync_outbox_requests_total", NULL, "Outbox requests taken in.");
     m->repeated = cs_metrics_counter(all, "crmsync_outbox_repeated_total", NULL,
                                      "Outbox requests whose id had come before.");
     m->mailboxes =

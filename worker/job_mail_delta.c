@@ -10,6 +10,8 @@
 #include "worker/graph_url.h"
 #include "worker/job_priv.h"
 
+#define RESYNC_PAGES_MAX 100000
+
 static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_reply *reply);
 
 static void ask_page(struct cs_job_run *run, size_t i)
@@ -49,6 +51,9 @@ static void observe_page(struct cs_job_run *run, size_t i, const struct cs_reply
         run->parts[i].changes++;
         if (spec->mode == CS_MODE_ANCHOR || cs_envelope_read(item, &env) < 0)
             continue; /* an anchor publishes nothing: it only gets to the end of the delta */
+        if (run->job.type == CS_JOB_MAIL_RESYNC &&
+            (env.is_removed || !cs_resync_differs(run, i, &env)))
+            continue; /* a walk from the start tells what is there */
         obs = cs_run_observe(run, env.id, env.is_removed ? CS_OBS_REMOVED : CS_OBS_ITEM, (int)i,
                              reply);
         if (obs == NULL)
@@ -85,7 +90,8 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
         cs_part_end(run, i, CS_RETRY, &why);
         return;
     }
-    if (run->job.parts[i].mode != CS_MODE_ANCHOR && !cs_run_takes(run, reply->page.value)) {
+    if (run->job.parts[i].mode != CS_MODE_ANCHOR && run->job.type != CS_JOB_MAIL_RESYNC &&
+        !cs_run_takes(run, reply->page.value)) {
         if (run->n_obs > 0) { /* the page is the next job's */
             cs_part_end(run, i, CS_MORE, NULL);
             return;
@@ -109,15 +115,21 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
         return;
     observe_page(run, i, reply);
     part->pages++;
-    if (cs_run_has_room(run, part))
+    /* a comparison needs the whole listing: it is one job, however long */
+    if (run->job.type == CS_JOB_MAIL_RESYNC ? part->pages < RESYNC_PAGES_MAX
+                                            : cs_run_has_room(run, part))
         ask_page(run, i);
     else
         cs_part_end(run, i, CS_MORE, NULL);
 }
 
-static enum cs_step walk(struct cs_job_run *run)
+enum cs_step cs_mail_walk_step(struct cs_job_run *run)
 {
     for (size_t i = 0; i < run->job.n_parts; i++) {
+        if (run->job.parts[i].mode == CS_MODE_GONE) {
+            cs_part_end(run, i, CS_DONE, NULL); /* there is nothing to walk */
+            continue;
+        }
         run->parts[i].page_size = run->jobs->p.limits.delta_page;
         ask_page(run, i);
     }
@@ -125,7 +137,7 @@ static enum cs_step walk(struct cs_job_run *run)
 }
 
 const struct cs_job_step cs_job_mail_delta_steps[] = {
-    {"walk", walk},
+    {"walk", cs_mail_walk_step},
     {"read", cs_mail_read_step},
     {"attachments", cs_mail_attachments_step},
     {"publish", cs_mail_publish_step},

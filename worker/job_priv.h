@@ -5,6 +5,7 @@
 #include "worker/email.h"
 #include "worker/graph_page.h"
 #include "worker/graph_url.h"
+#include "worker/index_scan.h"
 #include "worker/job_run.h"
 #include "worker/look.h"
 
@@ -68,6 +69,9 @@ struct cs_part_run {
     int64_t changes;
     char *last_link;    /* the same twice is a loop */
     unsigned page_size; /* slices: adapts */
+    /* resyncs */
+    struct cs_compared compared;
+    bool overflow; /* more differences than one job may leave: the rest is the next comparison's */
     /* slices: walking down by key */
     int64_t seen_down_to_ms; /* received time of the last item of the page before; CS_NEVER: none */
     bool below;              /* that moment is done with: go on strictly below it */
@@ -149,14 +153,19 @@ struct cs_job_run {
     char **failed_reads; /* ids whose read failed: handed back */
     size_t n_failed_reads, cap_failed_reads;
     struct cs_calendar_run *calendar; /* job_calendar_delta.c */
-    struct cs_send_run *send;         /* job_mail_send.c */
-    struct cs_read_list reads;        /* one step's at a time */
-    size_t *read_obs;                 /* attachments: which observation a member belongs to */
+    struct cs_index_ask *index_ask;   /* job_mail_resync.c */
+    struct cs_index_table *index;
+    bool (*waits)(struct cs_job_run *run); /* NULL: the step waits for calls only */
+    struct cs_send_run *send;              /* job_mail_send.c */
+    struct cs_read_list reads;             /* one step's at a time */
+    size_t *read_obs;                      /* attachments: which observation a member belongs to */
     struct cs_job_output *out;
 };
 
 struct cs_jobs {
     struct cs_jobs_params p;
+    struct cs_index_scan *index;
+    int32_t n_partitions;
     struct cs_tenant_set *tenants;
     struct cs_job_run *runs;
     size_t n_runs;
@@ -235,6 +244,14 @@ enum cs_step cs_mail_publish_step(struct cs_job_run *run); /* records and looks 
 extern const char cs_mail_select_envelope[];
 extern const char cs_mail_select_full[];
 extern const char cs_mail_select_list[];
+
+/* job_mail_delta.c */
+enum cs_step cs_mail_walk_step(struct cs_job_run *run);
+
+/* job_mail_resync.c */
+extern const struct cs_job_step cs_job_mail_resync_steps[];
+/** A walk lists an item: is it to be told? (mail.resync) */
+bool cs_resync_differs(struct cs_job_run *run, size_t part, const struct cs_envelope *env);
 
 /* job_mail_send.c */
 void cs_send_run_free(struct cs_send_run *s);

@@ -24,6 +24,7 @@ static const struct cs_job_step *const steps_of[CS_JOB_TYPE_COUNT_] = {
     [CS_JOB_CALENDAR_DELTA] = cs_job_calendar_delta_steps,
     [CS_JOB_PROBE] = cs_job_probe_steps,
     [CS_JOB_MAIL_SEND] = cs_job_mail_send_steps,
+    [CS_JOB_MAIL_RESYNC] = cs_job_mail_resync_steps,
 };
 
 void cs_job_output_free(struct cs_job_output *out)
@@ -98,6 +99,8 @@ static void run_free(struct cs_job_run *run)
         free(run->failed_reads[i]);
     free(run->failed_reads);
     cs_calendar_run_free(run->calendar);
+    cs_index_drop(run->index_ask);
+    cs_index_table_free(run->index);
     cs_send_run_free(run->send);
     cs_read_clear(&run->reads);
     free(run->read_obs);
@@ -120,6 +123,12 @@ void cs_jobs_free(struct cs_jobs *jobs)
     }
     cs_tenants_unref(jobs->tenants);
     free(jobs);
+}
+
+void cs_jobs_set_index(struct cs_jobs *jobs, struct cs_index_scan *index, int32_t n_partitions)
+{
+    jobs->index = index;
+    jobs->n_partitions = n_partitions;
 }
 
 void cs_jobs_set_tenants(struct cs_jobs *jobs, struct cs_tenant_set *tenants)
@@ -275,7 +284,7 @@ void cs_part_end(struct cs_job_run *run, size_t i, enum cs_outcome outcome,
     }
     if (outcome == CS_REJECT && why != NULL && why->code == CS_CODE_FOLDER_GONE)
         outcome = CS_RETRY; /* no fault of the job: the producer reads the tree again */
-    if (outcome == CS_RETRY && part->pages > 0)
+    if (outcome == CS_RETRY && part->pages > 0 && run->job.type != CS_JOB_MAIL_RESYNC)
         outcome = CS_MORE; /* the pages before the failure are whole; the next job begins at it */
     part->ended = true;
     part->outcome = outcome;
@@ -894,6 +903,8 @@ static int fill_feedback(struct cs_job_run *run)
         if (run->failed)
             continue;
         fp->changes = part->changes;
+        fp->has_compared = run->job.type == CS_JOB_MAIL_RESYNC;
+        fp->compared = part->compared;
         if (part->outcome == CS_DONE || part->outcome == CS_MORE) {
             fp->cursor = part->cursor;
             part->cursor = NULL;
@@ -957,6 +968,10 @@ static bool advance(struct cs_job_run *run)
     while (!run->failed && run->n_calls == 0) {
         enum cs_step s;
 
+        if (run->waits != NULL && run->waits(run))
+            return run->failed;
+        run->waits = NULL;
+
         if (run->steps[run->step].fn == NULL)
             return true;
         s = run->steps[run->step].fn(run);
@@ -964,7 +979,7 @@ static bool advance(struct cs_job_run *run)
             return true;
         if (s == CS_STEP_NEXT)
             run->step++;
-        else if (run->n_calls == 0)
+        else if (run->n_calls == 0 && run->waits == NULL)
             cs_run_fail_code(
                 run, CS_RETRY,
                 CS_CODE_INTERNAL); /* a step that waits for nothing would turn for ever */

@@ -43,6 +43,8 @@ void cs_job_output_free(struct cs_job_output *out);
 /** Called inside cs_jobs_step(). The output is the callee's. */
 typedef void (*cs_job_finished_fn)(void *user, void *tag, struct cs_job_output *out);
 
+struct cs_index_scan; /* index_scan.h */
+
 struct cs_jobs_params {
     struct cs_http *http;
     struct cs_tokens *tokens;
@@ -60,6 +62,8 @@ struct cs_jobs_params {
 int cs_jobs_new(const struct cs_jobs_params *p, struct cs_tenant_set *tenants,
                 struct cs_jobs **ret);
 void cs_jobs_free(struct cs_jobs *jobs); /* running jobs are dropped */
+/** Where jobs find what is out there; without it a mail.resync ends as `retry`. */
+void cs_jobs_set_index(struct cs_jobs *jobs, struct cs_index_scan *index, int32_t n_partitions);
 /** A new set for jobs that start from now on. */
 void cs_jobs_set_tenants(struct cs_jobs *jobs, struct cs_tenant_set *tenants);
 /**

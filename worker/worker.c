@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/kafka_admin.h"
 #include "worker/checkpoint.h"
+#include "worker/index_scan.h"
 #include "worker/intake.h"
 #include "worker/job_run.h"
 #include "worker/zone.h"
@@ -32,7 +33,8 @@ struct cs_worker {
     struct cs_tenant_set *tenants;
     struct cs_log *log;
     int signal_fd;
-    int wake_fd; /* written by the checkpoint's thread */
+    struct cs_index_scan *index;
+    int wake_fd; /* written by the threads of the checkpoint and of the index */
 
     struct cs_metrics *metrics;
     struct cs_admin *admin;
@@ -337,8 +339,12 @@ static int open_intake(struct cs_worker *w, int32_t n_partitions)
         .user = w,
     };
     struct cs_intake *intake = NULL;
-    int r = cs_checkpoint_new(&cp, &w->checkpoint);
+    int r = cs_index_scan_new(common, w->log, w->metrics, w->wake_fd, &w->index);
 
+    if (r == 0) {
+        cs_jobs_set_index(w->jobs, w->index, n_partitions);
+        r = cs_checkpoint_new(&cp, &w->checkpoint);
+    }
     if (r == 0) {
         ip.checkpoint = w->checkpoint;
         r = cs_intake_new(&ip, &intake);
@@ -516,8 +522,9 @@ void cs_worker_free(struct cs_worker *w)
 {
     if (w == NULL)
         return;
-    cs_admin_free(w->admin);           /* its thread looks at the rest */
-    cs_jobs_free(w->jobs);             /* drops its requests */
+    cs_admin_free(w->admin); /* its thread looks at the rest */
+    cs_jobs_free(w->jobs);   /* drops its requests */
+    cs_index_scan_free(w->index);
     cs_checkpoint_free(w->checkpoint); /* uses the consumer */
     cs_intake_free(atomic_load(&w->intake));
     cs_kafka_in_free(w->in);

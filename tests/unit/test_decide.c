@@ -32,6 +32,8 @@ static const struct cs_schedule_conf conf = {.poll_min_ms = 10000,
                                              .delta_folders = 8,
                                              .slice_parts = 3,
                                              .slice_items = 100,
+                                             .resync_gather_ms = 3600000,
+                                             .audit_every_ms = 7 * DAY,
                                              .status_interval_ms = 60000,
                                              .job_lost_ms = 8 * DAY};
 
@@ -560,36 +562,48 @@ static void test_stale_feedback(void **state)
     cs_mailbox_free(m);
 }
 
-/* A dead cursor parks a live folder; an anchor, which has published nothing, begins again. */
+/* A dead cursor sends a live folder through a comparison; an anchor, which has published nothing, begins again. */
 static void test_dead_cursors(void **state)
 {
     struct cs_mailbox *m = live_box();
     struct cs_feedback f;
     struct cs_due due;
+    struct cs_job job;
     int64_t now = until(m, CS_JOB_MAIL_DELTA, T + 50000),
             generation = folder(m, "inbox")->generation;
-    size_t owed = cs_mailbox_count_resync_owed(m);
 
     (void)state;
-    assert_int_equal(owed, 2); /* the proof of the backfill, for both folders */
+    assert_int_equal(cs_mailbox_count_resync_owed(m),
+                     2); /* the proof of the backfill, for both folders */
     f = answer(m, CS_RESYNC);
     apply(m, &f, now);
     assert_int_equal(folder(m, "inbox")->phase, CS_STREAM_RESYNC_PENDING);
     assert_null(folder(m, "inbox")->cursor);
     assert_int_equal(folder(m, "inbox")->generation, generation);
     assert_int_equal(cs_mailbox_count_resync_owed(m), 2);
-    for (int k = 0; k < 30; k++) {
-        cs_decide(m, &conf, now, &due);
-        if (!due.now) {
-            now = due.wake_ms;
-            continue;
-        }
-        assert_int_not_equal(issue(m, now, &due), CS_JOB_MAIL_DELTA);
-        if (due.type == CS_JOB_FOLDERS)
-            list_folders(m, now, tree, N_TREE);
-        else
-            finish(m, now);
+    now = until(m, CS_JOB_MAIL_RESYNC, now);
+    assert_int_equal(cs_decide_job(m, &job), 0);
+    assert_int_equal(job.lane, CS_LANE_LIVE);
+    assert_int_equal(job.n_parts, 2);
+    assert_int_equal(job.parts[0].mode, CS_MODE_RESYNC);
+    assert_null(job.parts[0].cursor);
+    assert_int_equal(job.n_folders, 2);
+    cs_job_clear(&job);
+    /* more differences than one job may leave: again, at once */
+    f = answer(m, CS_MORE);
+    for (size_t i = 0; i < f.n_parts; i++) {
+        free(f.parts[i].cursor);
+        f.parts[i].cursor = NULL;
     }
+    apply(m, &f, now);
+    assert_int_equal(folder(m, "inbox")->phase, CS_STREAM_RESYNC_PENDING);
+    assert_int_equal(issue(m, now, &due), CS_JOB_MAIL_RESYNC);
+    finish(m, now);
+    assert_int_equal(folder(m, "inbox")->phase, CS_STREAM_LIVE);
+    assert_string_equal(folder(m, "inbox")->cursor, "/v1.0/users/ann/c");
+    assert_int_equal(folder(m, "inbox")->last_round_ms,
+                     CS_TIME_NONE); /* it proves nothing about changes */
+    assert_int_equal(cs_mailbox_count_resync_owed(m), 0);
     cs_mailbox_free(m);
 
     m = new_box();
@@ -603,6 +617,99 @@ static void test_dead_cursors(void **state)
     assert_int_equal(m->phase, CS_BOX_ANCHOR);
     assert_int_equal(folder(m, "inbox")->phase, CS_STREAM_ANCHOR);
     assert_true(folder(m, "inbox")->retry_ms > T);
+    cs_mailbox_free(m);
+}
+
+/* The proof of the backfill comes at the same times for all of a partition, and behind what is due live. */
+static void test_the_proof_gathers(void **state)
+{
+    struct cs_mailbox *m = live_box();
+    int64_t now = until(m, CS_JOB_MAIL_RESYNC, T);
+    struct cs_job job;
+
+    (void)state;
+    assert_in_range(now, T + 1, T + conf.resync_gather_ms);
+    assert_int_equal(cs_decide_job(m, &job), 0);
+    assert_int_equal(job.lane, CS_LANE_BACKFILL);
+    assert_string_equal(job.reason, "proof");
+    assert_int_equal(job.n_parts, 2);
+    assert_null(job.parts[0].cursor);
+    cs_job_clear(&job);
+    finish(m, now);
+    assert_int_equal(cs_mailbox_count_resync_owed(m), 0);
+    assert_int_equal(folder(m, "inbox")->compared_ms, now);
+    for (int32_t partition = 1; partition < 3; partition++) {
+        int64_t first = 0;
+
+        for (int k = 0; k < 3; k++) {
+            struct cs_mailbox *other = live_box();
+            int64_t when;
+
+            other->partition = partition;
+            when = until(other, CS_JOB_MAIL_RESYNC, T + k * 1000);
+            assert_true(first == 0 ||
+                        when - first < 1000 * 60); /* behind what was due live by then */
+            first = first == 0 ? when : first;
+            cs_mailbox_free(other);
+        }
+    }
+    cs_mailbox_free(m);
+}
+
+/* A folder is compared now and then though nothing is known to be wrong; a difference makes it owed a resync. */
+static void test_audits(void **state)
+{
+    struct cs_mailbox *m = live_box();
+    int64_t now = until(m, CS_JOB_MAIL_RESYNC, T), audited;
+    struct cs_feedback f;
+    struct cs_job job;
+
+    (void)state;
+    finish(m, now); /* the proof */
+    audited = until(m, CS_JOB_MAIL_RESYNC, now + 2 * conf.audit_every_ms);
+    assert_int_equal(cs_decide_job(m, &job), 0);
+    assert_int_equal(job.lane, CS_LANE_AUDIT);
+    assert_int_equal(job.parts[0].mode, CS_MODE_AUDIT);
+    cs_job_clear(&job);
+    f = answer(m, CS_DONE);
+    for (size_t i = 0; i < f.n_parts; i++) {
+        free(f.parts[i].cursor);
+        f.parts[i].cursor = NULL;
+    }
+    f.parts[0].compared.extra = 1;
+    apply(m, &f, audited);
+    assert_string_equal(folder(m, "inbox")->cursor,
+                        "/v1.0/users/ann/c"); /* an audit leaves it alone */
+    assert_int_equal(cs_mailbox_count_resync_owed(m), 1);
+    now = until(m, CS_JOB_MAIL_RESYNC, audited);
+    assert_in_range(now, audited, audited + 2 * conf.resync_gather_ms);
+    assert_int_equal(m->inflight->n_parts, 1);
+    assert_int_equal(m->inflight->parts[0].mode, CS_MODE_RESYNC);
+    cs_mailbox_free(m);
+}
+
+/* What was published of a folder that is gone is resolved; then its stream ends. */
+static void test_a_folder_that_is_gone_ends(void **state)
+{
+    struct cs_mailbox *m = live_box();
+    struct cs_folder_found left[N_TREE];
+    struct cs_feedback f;
+    int64_t now;
+
+    (void)state;
+    memcpy(left, tree, sizeof(tree));
+    left[1] = tree[0];
+    left[1].id = TEXT("other");
+    assert_int_equal(cs_folders_apply(m, left, N_TREE), 0); /* "proj" is not in the tree any more */
+    now = T + 1000;
+    while (issue(m, now, &(struct cs_due){0}) != CS_JOB_MAIL_RESYNC)
+        finish(m, now);
+    assert_int_equal(m->inflight->n_parts, 1);
+    assert_int_equal(m->inflight->parts[0].mode, CS_MODE_GONE);
+    f = answer(m, CS_DONE);
+    apply(m, &f, now);
+    assert_false(folder(m, "proj")->has_stream);
+    assert_true(folder(m, "proj")->ended); /* its entry of the state topic is to be deleted */
     cs_mailbox_free(m);
 }
 
@@ -926,6 +1033,9 @@ int main(void)
         cmocka_unit_test(test_refused_tenant),
         cmocka_unit_test(test_stale_feedback),
         cmocka_unit_test(test_dead_cursors),
+        cmocka_unit_test(test_the_proof_gathers),
+        cmocka_unit_test(test_audits),
+        cmocka_unit_test(test_a_folder_that_is_gone_ends),
         cmocka_unit_test(test_folders_come_and_go),
         cmocka_unit_test(test_folder_that_is_gone),
         cmocka_unit_test(test_looks_wait),

@@ -1,0 +1,126 @@
+/* job_mail_resync.c - folders beside what is out there of them: exactly what differs is published.
+ *
+ * First the index is read, then each folder's delta is walked from its start. A listed item that is out there in the same
+ * version and folder is passed over; any other is as if the walk had told it. What is out there in the folder and was not
+ * listed is as if the walk had told its removal. From there on it is a delta job: bodies are read by id, the look sent last
+ * wins, removals are resolved and looked at a second time. A folder that is gone or out of scope has no walk.
+ *
+ * More differences than a job may leave are the next comparison's: it is smaller, and the cursor waits for it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/key.h"
+#include "worker/job_priv.h"
+
+/* each may be owed a look; the rest of a feedback's room is for what reads find */
+#define TOLD_MAX (CS_FEEDBACK_LEFT_MAX - 100)
+
+static bool wait_for_index(struct cs_job_run *run)
+{
+    int r = cs_index_take(run->index_ask, &run->index);
+
+    if (r == -EAGAIN)
+        return true;
+    if (r < 0)
+        cs_run_fail_code(run, CS_RETRY, r == -E2BIG ? CS_CODE_PAGE_TOO_LARGE : CS_CODE_INTERNAL);
+    cs_index_drop(run->index_ask);
+    run->index_ask = NULL;
+    return false;
+}
+
+static enum cs_step ask_index(struct cs_job_run *run)
+{
+    const struct cs_jobs *jobs = run->jobs;
+
+    if (jobs->index != NULL)
+        run->index_ask = cs_index_ask(
+            jobs->index, cs_key_partition(run->job.tenant, run->job.mailbox, jobs->n_partitions),
+            run->job.tenant, run->job.mailbox);
+    if (run->index_ask == NULL) {
+        cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
+        return CS_STEP_END;
+    }
+    run->waits = wait_for_index;
+    return CS_STEP_NEXT;
+}
+
+bool cs_resync_differs(struct cs_job_run *run, size_t part, const struct cs_envelope *env)
+{
+    struct cs_part_run *p = &run->parts[part];
+    const char *folder =
+        env->parent_folder_id[0] != '\0' ? env->parent_folder_id : run->job.parts[part].folder.id;
+    enum cs_index_match match;
+
+    match = cs_index_table_list(run->index, env->id, env->change_key, folder, (int)part);
+    if (env->received_utc_ms != CS_NEVER && env->received_utc_ms < run->job.depth_utc_ms)
+        return false;
+    p->compared.listed++;
+    p->compared.digest ^= cs_index_digest(env->id, env->change_key);
+    p->compared.missing += match == CS_INDEX_ABSENT;
+    p->compared.stale += match == CS_INDEX_OTHER;
+    if (match == CS_INDEX_SAME || run->job.parts[part].mode == CS_MODE_AUDIT)
+        return false;
+    if (run->n_obs >= TOLD_MAX) {
+        p->overflow = true;
+        return false;
+    }
+    return true;
+}
+
+/* What the index has in a folder that was walked to its end, or is gone, and that was not there. */
+static void find_missing(struct cs_job_run *run, size_t i)
+{
+    struct cs_part_run *part = &run->parts[i];
+    const struct cs_job_part *spec = &run->job.parts[i];
+    const struct cs_reply now = {.order = run->orders, .sent_ms = cs_clock_utc_ms()};
+    const char *id;
+    size_t at = 0;
+
+    while (!run->failed &&
+           (id = cs_index_table_next_missing(run->index, spec->folder.id, (int)i, &at)) != NULL) {
+        part->compared.extra++;
+        if (spec->mode == CS_MODE_AUDIT)
+            continue;
+        if (run->n_obs >= TOLD_MAX)
+            part->overflow = true;
+        else
+            (void)cs_run_observe(run, id, CS_OBS_REMOVED, (int)i, &now);
+    }
+}
+
+static enum cs_step compare(struct cs_job_run *run)
+{
+    for (size_t i = 0; i < run->job.n_parts && !run->failed; i++) {
+        struct cs_part_run *part = &run->parts[i];
+
+        part->changes = 0;
+        if (part->outcome != CS_DONE)
+            continue;
+        part->compared.indexed =
+            (int64_t)cs_index_table_count_folder(run->index, run->job.parts[i].folder.id);
+        find_missing(run, i);
+        part->changes = part->compared.missing + part->compared.stale + part->compared.extra;
+        if (part->overflow)
+            part->outcome = CS_MORE;
+        if (part->overflow || run->job.parts[i].mode != CS_MODE_RESYNC) {
+            free(part->cursor);
+            part->cursor = NULL;
+        }
+    }
+    cs_index_table_free(run->index);
+    run->index = NULL;
+    return CS_STEP_NEXT;
+}
+
+const struct cs_job_step cs_job_mail_resync_steps[] = {
+    {"index", ask_index},
+    {"walk", cs_mail_walk_step},
+    {"compare", compare},
+    {"read", cs_mail_read_step},
+    {"attachments", cs_mail_attachments_step},
+    {"publish", cs_mail_publish_step},
+    {NULL, NULL},
+};
