@@ -90,34 +90,81 @@ int cs_scope_parse(const char *s, enum cs_scope *ret)
 
 /* --- Retry-After ------------------------------------------------------------------------------- */
 
-/* The three date forms of RFC 9110 5.6.7. */
+/* Up to max digits, or spaces before them; NULL stays NULL. @return behind them, NULL: there are none */
+static const char *take_number(const char *p, int max, int *ret)
+{
+    int n = 0, used = 0;
+
+    for (; p != NULL && used < max && *p == ' '; p++)
+        used++;
+    if (p == NULL || *p < '0' || *p > '9')
+        return NULL;
+    for (; used < max && *p >= '0' && *p <= '9'; p++, used++)
+        n = n * 10 + (*p - '0');
+    *ret = n;
+    return p;
+}
+
+static const char *take_text(const char *p, const char *text)
+{
+    size_t n = strlen(text);
+
+    return p != NULL && strncmp(p, text, n) == 0 ? p + n : NULL;
+}
+
+/* @return behind the month, NULL: it is none; *ret 1 to 12 */
+static const char *take_month(const char *p, int *ret)
+{
+    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+
+    for (int i = 0; p != NULL && i < 12; i++)
+        if (strncmp(p, months[i], 3) == 0) {
+            *ret = i + 1;
+            return p + 3;
+        }
+    return NULL;
+}
+
+static const char *take_day_time(const char *p, int *h, int *m, int *sec)
+{
+    p = take_text(take_number(p, 2, h), ":");
+    p = take_text(take_number(p, 2, m), ":");
+    return take_number(p, 2, sec);
+}
+
+/* The three date forms of RFC 9110 5.6.7, told by what follows the name of the day. */
 static int parse_http_date(const char *s, int64_t *ret_utc_ms)
 {
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    char month[4] = "", text[32];
-    int day = 0, year = 0, h = 0, m = 0, sec = 0, end = 0;
+    char text[40];
+    int day = 0, month = 0, year = 0, h = 0, m = 0, sec = 0;
+    const char *p = s;
 
-    if (sscanf(s, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &day, month, &year, &h, &m,
-               &sec, &end) == 6 &&
-        end > 0) {
-        /* Sun, 06 Nov 1994 08:49:37 GMT */
-    } else if (sscanf(s, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", &day, month, &year,
-                      &h, &m, &sec, &end) == 6 &&
-               end > 0) {
-        year += year < 70 ? 2000 : 1900; /* Sunday, 06-Nov-94 08:49:37 GMT */
-    } else if (sscanf(s, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d%n", month, &day, &h, &m, &sec,
-                      &year, &end) == 6 &&
-               end > 0) {
-        /* Sun Nov  6 08:49:37 1994 */
-    } else {
+    while ((*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z'))
+        p++;
+    if (p == s)
         return -EINVAL;
+    if (*p == ',') {
+        bool old;
+
+        p = take_number(p + 1, 3, &day);
+        old = p != NULL && *p == '-';
+        p = take_month(take_text(p, old ? "-" : " "), &month);
+        p = take_number(take_text(p, old ? "-" : " "), old ? 2 : 4, &year);
+        p = take_day_time(take_text(p, " "), &h, &m, &sec);
+        p = take_text(p, " GMT");
+        if (old) /* Sunday, 06-Nov-94 08:49:37 GMT; else Sun, 06 Nov 1994 08:49:37 GMT */
+            year += year < 70 ? 2000 : 1900;
+    } else { /* Sun Nov  6 08:49:37 1994 */
+        p = take_month(take_text(p, " "), &month);
+        p = take_number(take_text(p, " "), 2, &day);
+        p = take_day_time(take_text(p, " "), &h, &m, &sec);
+        p = take_number(take_text(p, " "), 4, &year);
     }
-    const char *at = strlen(month) == 3 ? strstr(months, month) : NULL;
-    if (s[end + (int)strspn(s + end, " \t")] != '\0' || at == NULL || (at - months) % 3 != 0 ||
-        day < 0 || year < 0 || h < 0 || m < 0 || sec < 0)
+    if (p == NULL || p[strspn(p, " \t")] != '\0')
         return -EINVAL;
-    int n = snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02dZ", year % 10000,
-                     (int)(at - months) / 3 + 1, day % 100, h % 100, m % 100, sec % 100);
+    int n =
+        snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02dZ", year, month, day, h, m, sec);
     return cs_time_parse(text, (size_t)n, ret_utc_ms);
 }
 
@@ -339,10 +386,11 @@ static const struct {
     {7000112, CS_CODE_TENANT_REFUSED},      /* app disabled */
     {700011, CS_CODE_TENANT_REFUSED},
     {70001, CS_CODE_TENANT_REFUSED},
-    {90002, CS_CODE_TENANT_REFUSED},  /* no such tenant, or another cloud */
-    {900023, CS_CODE_TENANT_REFUSED}, /* tenant id malformed */
-    {90038, CS_CODE_TENANT_REFUSED},  /* another national cloud */
-    {70011, CS_CODE_TENANT_REFUSED},  /* scope */
+    {90002, CS_CODE_TENANT_REFUSED},   /* no such tenant, or another cloud */
+    {900023, CS_CODE_TENANT_REFUSED},  /* tenant id malformed */
+    {9001023, CS_CODE_TENANT_REFUSED}, /* common is no tenant */
+    {90038, CS_CODE_TENANT_REFUSED},   /* another national cloud */
+    {70011, CS_CODE_TENANT_REFUSED},   /* scope */
     {28002, CS_CODE_TENANT_REFUSED},
     {1002012, CS_CODE_TENANT_REFUSED},
     {700022, CS_CODE_TENANT_REFUSED},

@@ -176,6 +176,7 @@ static void test_an_overlong_header_value_is_left_out(void **state)
     assert_string_equal(seen.request_id, "");
 }
 
+/* contract: error.broken_transfer */
 static void test_what_breaks_off_is_no_answer(void **state)
 {
     struct seen seen;
@@ -208,6 +209,7 @@ static void test_silence_ends_at_the_time_limit(void **state)
     assert_int_equal(seen.net, CS_NET_TIMEOUT);
 }
 
+/* contract: link.elsewhere */
 static void test_a_redirect_is_an_answer_and_is_not_followed(void **state)
 {
     struct script_server *trap = script_server_start(NULL, 0);

@@ -134,6 +134,7 @@ static void settle(struct bed *b) /* whatever is under way ends */
     }
 }
 
+/* contract: token.single_flight */
 static void test_one_request_for_all_who_wait(void **state)
 {
     struct script_step steps[] = {{TOKEN("t1", ""), 0, SCRIPT_CLOSE}};
@@ -164,6 +165,7 @@ static void test_one_request_for_all_who_wait(void **state)
     close_bed(&b);
 }
 
+/* contract: token.kept token.life */
 static void test_renewed_early_and_kept_while_renewal_fails(void **state)
 {
     struct script_step steps[] = {{TOKEN("t1", ""), 0, SCRIPT_CLOSE},
@@ -213,6 +215,7 @@ static void test_an_expired_token_is_not_given(void **state)
     close_bed(&b);
 }
 
+/* contract: token.refresh_in */
 static void test_refresh_in_is_kept_to(void **state)
 {
     struct script_step steps[] = {{TOKEN("t1", ",\"refresh_in\":600"), 0, SCRIPT_CLOSE},
@@ -233,6 +236,7 @@ static void test_refresh_in_is_kept_to(void **state)
     close_bed(&b);
 }
 
+/* contract: token.rotation */
 static void test_the_next_credential_is_tried(void **state)
 {
     struct script_step steps[] = {{REFUSED(7000222), 0, SCRIPT_CLOSE},
@@ -274,6 +278,7 @@ static void test_a_credential_that_cannot_be_read_is_passed_over(void **state)
     close_bed(&b);
 }
 
+/* contract: token.once_a_minute */
 static void test_a_refused_tenant_is_asked_once_a_minute_or_when_its_secret_changes(void **state)
 {
     struct script_step steps[] = {{REFUSED(7000215), 0, SCRIPT_CLOSE},
@@ -324,6 +329,7 @@ static void test_trouble_is_tried_again_soon(void **state)
     close_bed(&b);
 }
 
+/* contract: token.once_a_minute */
 static void test_retry_after_is_kept_to(void **state)
 {
     struct script_step steps[] = {
@@ -474,6 +480,7 @@ static bool signature_is_good(EVP_PKEY *key, const char *text, size_t n, const u
     return good;
 }
 
+/* contract: token.assertion */
 static void test_an_assertion_is_signed_and_says_who(void **state)
 {
     char folder[] = "/tmp/test_token.XXXXXX", cert_file[64], key_file[64], text[512], claim[128];

@@ -15,6 +15,7 @@ def inbox(path=""):
 # --- folders --------------------------------------------------------------------------------------
 
 
+# contract: fact.01.folder_lists
 def test_folder_list_is_one_level_and_ten_per_page(t):
     sim = Sim(t, "--folders", "30")
     truth = sim.truth()
@@ -35,6 +36,7 @@ def test_folder_list_is_one_level_and_ten_per_page(t):
     check(any(f["isHidden"] for f in hidden["value"]), "hidden folders are left out although asked for")
 
 
+# contract: fact.01.folder_lists
 def test_well_known_names_are_for_asking_only(t):
     sim = Sim(t, "--mailboxes", "6", "--messages", "1")
     for name in ("inbox", "Inbox", "sentitems", "DELETEDITEMS", "msgfolderroot", "recoverableitemsdeletions"):
@@ -57,6 +59,7 @@ def test_child_folders_one_level(t):
     check_equal(sim.ok(f"/mailFolders/{quote(parent['id'])}")["childFolderCount"], len(want), "childFolderCount")
 
 
+# contract: folder.delta_flat
 def test_folder_delta_is_flat_and_tells_changes(t):
     sim = Sim(t, "--folders", "15", "--messages", "5", "--years", "1")
     items, link, pages = sim.round("/mailFolders/delta", page=7)
@@ -101,6 +104,7 @@ def test_delta_of_every_folder_equals_the_truth(t):
     check_equal(seen, {m["id"]: m["changeKey"] for m in truth["messages"]}, "ids and versions of all folders")
 
 
+# contract: fact.02.removal_is_leaving mailbox.archive
 def test_removal_means_left_this_folder(t):
     sim = Sim(t, "--messages", "50")
     _, link, _ = sim.round(inbox())
@@ -118,6 +122,7 @@ def test_removal_means_left_this_folder(t):
     check_equal(sim.box(f"/messages/{quote(id_)}").code, "ErrorItemNotFound", "a deleted message")
 
 
+# contract: fact.03.add_before_removal
 def test_add_may_come_before_or_after_the_removal(t):
     sim = Sim(t, "--messages", "80", "--replica-ms", "400")
     _, a, _ = sim.round(inbox())
@@ -142,6 +147,7 @@ def test_add_may_come_before_or_after_the_removal(t):
     check(False, f"always the same order: {orders}")
 
 
+# contract: fact.04.partial_items
 def test_changed_items_are_partial(t):
     sim = Sim(t, "--messages", "30", "--partial", "100")
     items, link, _ = sim.round(inbox("?$select=subject,isRead,changeKey,body"))
@@ -158,6 +164,7 @@ def test_changed_items_are_partial(t):
     check("subject" in items[0] and "body" in items[0], "all selected properties")
 
 
+# contract: delta.repeated_items
 def test_an_item_may_come_several_times(t):
     sim = Sim(t, "--messages", "30", "--repeat", "100")
     items, link, _ = sim.round(inbox())
@@ -169,6 +176,7 @@ def test_an_item_may_come_several_times(t):
     check_equal(items[-1]["isRead"], False, "the last one wins")
 
 
+# contract: fact.05.same_link_empty_pages
 def test_same_link_and_empty_pages(t):
     sim = Sim(t, "--messages", "200", "--same-link", "100")
     _, link, _ = sim.round(inbox())
@@ -182,6 +190,7 @@ def test_same_link_and_empty_pages(t):
     check(0 in sizes[:-1], f"no empty page among {sizes}")
 
 
+# contract: delta.old_link
 def test_old_delta_link_stays_good(t):
     sim = Sim(t, "--messages", "20")
     _, link, _ = sim.round(inbox())
@@ -191,6 +200,7 @@ def test_old_delta_link_stays_good(t):
         check_equal([i["id"] for i in items], [id_], "the same link again")
 
 
+# contract: delta.came_and_went
 def test_came_and_went_between_rounds(t):
     for collapse, want in (("100", 0), ("0", 1)):
         sim = Sim(t, "--messages", "20", name=f"graphsim{collapse}")
@@ -203,6 +213,7 @@ def test_came_and_went_between_rounds(t):
         check(all("@removed" in i for i in items), "only as removed")
 
 
+# contract: delta.there_and_back
 def test_there_and_back_ends_here(t):
     sim = Sim(t, "--messages", "20")
     _, link, _ = sim.round(inbox())
@@ -214,6 +225,7 @@ def test_there_and_back_ends_here(t):
     check("@removed" not in items[-1], "removed at the end")
 
 
+# contract: fact.06.prefer_on_every_page
 def test_prefer_belongs_to_every_page(t):
     sim = Sim(t, "--messages", "60")
     page = sim.ok(inbox("?$select=subject"), prefer=f"{IMMUTABLE}, odata.maxpagesize=3")
@@ -228,6 +240,7 @@ def test_prefer_belongs_to_every_page(t):
     check_equal(refused.status, 400, "query options with a token")
 
 
+# contract: fact.07.filter_caps_delta
 def test_filtered_delta_is_capped(t):
     sim = Sim(t, "--messages", "14000", "--folders", "0", "--mean-body", "64")
     total = sim.ok("/mailFolders/inbox")["totalItemCount"]
@@ -250,6 +263,7 @@ def test_change_types(t):
     check_equal(sim.round(link)[0], [], "an update, when only creations are wanted")
 
 
+# contract: fact.08.dead_cursor
 def test_dead_tokens_in_three_forms(t):
     sim = Sim(t, "--messages", "60")
     forms = {}
@@ -269,6 +283,7 @@ def test_dead_tokens_in_three_forms(t):
     check(answer.status == 200 and answer.json["value"], "an empty token is a first request")
 
 
+# contract: fact.08.dead_cursor
 def test_token_dies_in_the_middle_of_a_round(t):
     sim = Sim(t, "--messages", "60", "--gone-form", "1")
     page = sim.ok(inbox(), prefer="odata.maxpagesize=2")
@@ -331,6 +346,44 @@ def test_delta_follows_the_mutator(t):
         check_equal({i: (m["isRead"], m["flag"]["flagStatus"]) for i, m in state.items()}, want, f"folder {id_}")
 
 
+# contract: delta.late
+def test_a_change_may_be_told_late(t):
+    sim = Sim(t, "--messages", "20", "--replica-ms", "1500")
+    _, link, _ = sim.round(inbox())
+    empty = 0
+    while empty == 0:  # how late is a matter of chance
+        id_ = sim.ops({"op": "arrive"})[0]["id"]
+        check_equal(sim.ok(f"/messages/{quote(id_)}")["id"], id_, "it is there")
+        items, link, _ = sim.round(link)
+        while id_ not in [i["id"] for i in items]:
+            empty += 1
+            items, link, _ = sim.round(link)
+
+
+# contract: folder.gone
+def test_the_delta_of_a_folder_that_is_gone(t):
+    sim = Sim(t, "--messages", "20")
+    folder = sim.ops({"op": "folder_create", "parent": "inbox", "name": "x"})[0]["id"]
+    _, link, _ = sim.round(f"/mailFolders/{quote(folder)}/messages/delta")
+    sim.ops({"op": "folder_delete", "folder": folder})
+    for url in (link, f"/mailFolders/{quote(folder)}/messages/delta"):
+        answer = sim.call(url) if url == link else sim.box(url)
+        check_equal((answer.status, answer.code), (404, "ErrorItemNotFound"), url[-40:])
+
+
+# contract: mailbox.moved
+def test_a_mailbox_that_is_moved_forgets_its_deltas(t):
+    sim = Sim(t, "--messages", "20")
+    _, link, _ = sim.round(inbox())
+    sim.post(f"/mailboxes/{sim.user}/state", {"state": "unavailable"})
+    check_equal(sim.call(link).status, 503, "while it is moved")
+    sim.post(f"/mailboxes/{sim.user}/state", {"state": "ok"})
+    sim.ops({"op": "evict_deltas"})
+    check(sim.call(link).status in (400, 410), "its deltas afterwards")
+    check(sim.round(inbox())[0], "a new round")
+
+
+# contract: delta.whole_mailbox
 def test_no_delta_of_the_whole_mailbox(t):
     sim = Sim(t)
     answer = sim.box("/messages/delta")
@@ -341,6 +394,7 @@ def test_no_delta_of_the_whole_mailbox(t):
 # --- ids ----------------------------------------------------------------------------------------------
 
 
+# contract: ids.immutable
 def test_ids_move_unless_immutable(t):
     sim = Sim(t, "--messages", "10")
     item = sim.ops({"op": "arrive"})[0]
@@ -352,6 +406,7 @@ def test_ids_move_unless_immutable(t):
     check_equal(sim.ok(f"/messages/{quote(item['id'])}")["id"], item["id"], "the immutable id stays")
 
 
+# contract: fact.22.case_of_ids
 def test_ids_differ_in_case_only(t):
     sim = Sim(t, "--messages", "200")
     ids = [m["id"] for m in sim.truth()["messages"]]
@@ -366,6 +421,7 @@ def test_ids_differ_in_case_only(t):
           "both are the same message")
 
 
+# contract: error.400.malformed_id error.404.item_not_found
 def test_ids_of_others_and_malformed_ids(t):
     sim = Sim(t, "--mailboxes", "2", "--messages", "5")
     other = sim.truth(user=sim.ready["mailboxes"][1])["messages"][0]["id"]
@@ -374,6 +430,7 @@ def test_ids_of_others_and_malformed_ids(t):
     check_equal((answer.status, answer.code), (400, "ErrorInvalidIdMalformed"), "no id at all")
 
 
+# contract: mailbox.by_object_id
 def test_mailbox_by_address_in_any_case_and_by_object_id(t):
     sim = Sim(t, "--messages", "5")
     id_ = sim.get("/mailboxes")[0]["id"]
@@ -411,6 +468,7 @@ def test_list_filter_order_and_paging(t):
     check_equal(sim.box("/messages?$filter=nonsense%20eq%201").status, 400, "a filter that is none")
 
 
+# contract: pages.skip_shifts
 def test_deletions_shift_pages(t):
     sim = Sim(t, "--messages", "60")
     page = sim.ok("/messages?$top=20&$select=id")
@@ -423,6 +481,7 @@ def test_deletions_shift_pages(t):
     check_equal(len(missed - {m["id"] for m in third}), 5, "never listed by paging")
 
 
+# contract: filter.inefficient
 def test_inefficient_filter(t):
     sim = Sim(t)
     since = "receivedDateTime%20ge%202020-01-01T00:00:00Z"
@@ -450,6 +509,7 @@ def test_headers_and_unique_body_only_when_selected(t):
     check(all("internetMessageHeaders" not in m for m in listed), "never in lists")
 
 
+# contract: body.text
 def test_body_as_text(t):
     sim = Sim(t, "--messages", "10")
     id_ = sim.truth()["messages"][0]["id"]
@@ -464,6 +524,7 @@ def test_body_as_text(t):
 # --- attachments, meetings, JSON ------------------------------------------------------------------------
 
 
+# contract: fact.11.attachments
 def test_attachments(t):
     sim = Sim(t, "--messages", "900")
     truth = sim.truth()["messages"]
@@ -486,6 +547,7 @@ def test_attachments(t):
             check(a["size"] > len(answer.body) > 0, "size is of the encoded form")
 
 
+# contract: fact.12.tenatively mail.meeting
 def test_meeting_mail(t):
     sim = Sim(t, "--messages", "3000", "--mean-body", "64")
     types, answers = set(), set()
@@ -500,6 +562,7 @@ def test_meeting_mail(t):
     check("meetingTenativelyAccepted" in answers and "meetingTentativelyAccepted" not in answers, f"{answers}")
 
 
+# contract: json.odd
 def test_odd_but_legal_json(t):
     sim = Sim(t, "--messages", "400")
     text = sim.box("/messages?$top=400").body.decode()

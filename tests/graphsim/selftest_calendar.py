@@ -35,6 +35,7 @@ def every(sim, path):
         answer = sim.call(answer["@odata.nextLink"]).json
 
 
+# contract: fact.09.calendar_stubs
 def test_view_delta_has_masters_and_stubs(t):
     sim = Sim(t, "--events", "60")
     items, _, _ = sim.round(delta(), page=20)
@@ -52,6 +53,7 @@ def test_view_delta_has_masters_and_stubs(t):
     check_equal({e["id"] for e in view}, {i["id"] for i in items if i["type"] != "seriesMaster"}, "what both show")
 
 
+# contract: fact.09.calendar_stubs
 def test_no_query_options_on_view_delta(t):
     sim = Sim(t, "--events", "5")
     for option in ("$select=subject", "$filter=isCancelled%20eq%20true", "$orderby=subject", "$expand=instances", "$search=x"):
@@ -59,6 +61,7 @@ def test_no_query_options_on_view_delta(t):
         check_equal(answer.status, 400, option)
 
 
+# contract: fact.09.calendar_stubs calendar.removed_outside
 def test_removed_speaks_of_events_outside_the_window(t):
     sim = Sim(t, "--events", "5")
     items, link, _ = sim.round(delta())
@@ -78,6 +81,7 @@ def test_removed_speaks_of_events_outside_the_window(t):
     check_equal(sim.box(f"/events/{quote(near)}").code, "ErrorItemNotFound", "deleted")
 
 
+# contract: calendar.series_whole calendar.exception
 def test_a_changed_series_is_sent_whole(t):
     sim = Sim(t, "--events", "0")
     made = sim.ops({"op": "event_create", "event": {
@@ -100,6 +104,7 @@ def test_a_changed_series_is_sent_whole(t):
     check_equal(len(instances), 7, "instances")
 
 
+# contract: fact.10.year_one fact.23.join_url
 def test_dates_of_the_year_one_and_teams(t):
     sim = Sim(t, "--events", "300")
     events = every(sim, "/events?$top=100")
@@ -111,6 +116,7 @@ def test_dates_of_the_year_one_and_teams(t):
     check(all(e["type"] in ("singleInstance", "seriesMaster") for e in events), "/events does not expand")
 
 
+# contract: calendar.zones
 def test_time_zone_of_answers(t):
     sim = Sim(t, "--events", "0")
     id_ = sim.ops({"op": "event_create", "event": {"subject": "x", "start": {"dateTime": "2026-07-01T10:00:00", "timeZone": "UTC"},
@@ -120,6 +126,7 @@ def test_time_zone_of_answers(t):
         check_equal(start["dateTime"][:13], f"2026-07-01T{hour}", zone)
 
 
+# contract: calendar.dead_cursor
 def test_dead_calendar_tokens(t):
     sim = Sim(t, "--events", "10", "--gone-form", "1")
     _, link, _ = sim.round(delta())
@@ -151,6 +158,7 @@ def test_view_delta_follows_the_mutator(t):
     check_equal({i: v for i, v in have.items() if view[i] != v}, {}, "times")
 
 
+# contract: calendar.others
 def test_calendars(t):
     sim = Sim(t, "--events", "10")
     default = sim.ok("/calendar")

@@ -24,6 +24,7 @@ def search(sim, value="r1", op=None):
                   + "&$expand=" + quote(f"singleValueExtendedProperties($filter=id eq '{MARK}')"))["value"]
 
 
+# contract: fact.13.send_is_no_delivery
 def test_a_draft_is_sent_once_and_keeps_its_immutable_id(t):
     sim = Sim(t, "--messages", "5")
     made = draft(sim)
@@ -82,6 +83,7 @@ def test_a_failure_after_the_deed(t):
     check_equal(search(sim, "r9"), [], "nothing was made")
 
 
+# contract: error.403.send_as error.send_quota error.400.invalid_recipients
 def test_refusals(t):
     sim = Sim(t, "--messages", "5")
     for name, status, code, more in (
@@ -113,6 +115,7 @@ def test_replies(t):
     check_equal((forward.status, forward.json["subject"]), (201, f"FW: {original['subject']}"), "forward")
 
 
+# contract: fact.21.upload_session
 def test_attachments_by_post_and_by_session(t):
     sim = Sim(t, "--messages", "5")
     small, large = b"abc" * 100, bytes(range(256)) * 20000  # 5 MB

@@ -22,6 +22,7 @@ FOLDERS = "/mailFolders"
 # --- token endpoint -----------------------------------------------------------------------------------
 
 
+# contract: fact.16.token_without_roles
 def test_token(t):
     sim = Sim(t)
     answer = sim.token_request()
@@ -52,10 +53,20 @@ def test_token_refusals(t):
         check(value["error_description"].startswith(f"AADSTS{number}: "), "error_description")
 
 
+# contract: aadsts.7000215 aadsts.7000222 aadsts.7000218 aadsts.700027 aadsts.700024 aadsts.50012
+# contract: aadsts.700016 aadsts.7000112 aadsts.700011 aadsts.70001 aadsts.90002 aadsts.900023
+# contract: aadsts.9001023 aadsts.90038 aadsts.70011 aadsts.28002 aadsts.1002012 aadsts.700022
+# contract: aadsts.500011 aadsts.50001 aadsts.650052 aadsts.650057 aadsts.900144 aadsts.90014 aadsts.53003
+# contract: aadsts.530032 aadsts.50034 aadsts.50196 aadsts.90006 aadsts.90012 aadsts.90024 aadsts.90033
+# contract: aadsts.50000 aadsts.90055
 def test_every_aadsts_row_by_fault(t):
     sim = Sim(t)
-    for number, status in ((7000222, 401), (7000112, 400), (50012, 401), (500011, 400), (53003, 400), (90033, 503),
-                           (90055, 429), (50196, 400), (650052, 400), (90038, 400), (50034, 400), (70011, 400), (50000, 500)):
+    for number, status in ((7000215, 401), (7000222, 401), (7000218, 401), (700027, 401), (700024, 401), (50012, 401),
+                           (700016, 400), (7000112, 400), (700011, 400), (70001, 400), (90002, 400), (900023, 400),
+                           (9001023, 400), (90038, 400), (70011, 400), (28002, 400), (1002012, 400), (700022, 400),
+                           (500011, 400), (50001, 400), (650052, 400), (650057, 400), (900144, 400), (90014, 400),
+                           (53003, 400), (530032, 400), (50034, 400), (50196, 400), (90006, 503), (90012, 504),
+                           (90024, 503), (90033, 503), (90055, 429), (50000, 500)):
         sim.faults({"match": {"path_contains": "/oauth2/v2.0/token"}, "action": {"aadsts": number}})
         answer = sim.token_request()
         check_equal((answer.status, answer.json["error_codes"]), (status, [number]), str(number))
@@ -63,6 +74,7 @@ def test_every_aadsts_row_by_fault(t):
     check_equal(sim.token_request().status, 200, "when the rules are used up")
 
 
+# contract: token.rotation
 def test_secrets_rotate(t):
     sim = Sim(t, "--secret", "old,expires=2001-01-01T00:00:00Z", "--secret", "~new+/=,comma", "--secret", "gone,expired")
     check_equal(sim.token_request(client_secret="old").json["error_codes"], [7000222], "an expired secret")
@@ -95,6 +107,7 @@ def assertion(key, cert, audience, alg="PS256", thumb=None, **change):
     return text + "." + b64url(signature)
 
 
+# contract: token.assertion
 def test_client_assertion(t):
     key, cert = make_cert(t, "app")
     other_key, other_cert = make_cert(t, "other")
@@ -116,6 +129,7 @@ def test_client_assertion(t):
         check_equal((answer.status, answer.json["error_codes"]), (401, [number]), "a bad assertion")
 
 
+# contract: token.life
 def test_tokens_are_checked(t):
     sim = Sim(t, "--token-lifetime", "1")
     for header in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer EwBnonsense"}, {"Authorization": "Basic eA=="}):
@@ -145,6 +159,7 @@ def together(n, function):
     return answers
 
 
+# contract: fact.14.four_at_a_time
 def test_four_at_a_time_per_mailbox(t):
     sim = Sim(t, "--mailboxes", "2", "--latency-ms", "300", "--retry-after", "1")
     sim.auth()
@@ -161,6 +176,7 @@ def test_four_at_a_time_per_mailbox(t):
     check_equal((sim.counter("throttled"), sim.counter("active")), (5, 0), "throttled, active")
 
 
+# contract: throttle.requests_count
 def test_early_requests_are_counted(t):
     sim = Sim(t)
     sim.faults({"match": {"mailbox": sim.user}, "action": {"status": 429, "retry_after": "1"}})
@@ -176,6 +192,7 @@ def test_early_requests_are_counted(t):
     check_equal((sim.counter("early_requests"), sim.counter("requests")), (0, 0), "after the reset")
 
 
+# contract: throttle.window
 def test_requests_per_window(t):
     sim = Sim(t, "--limit-requests", "20", "--limit-window-ms", "3000")
     statuses = [sim.box(FOLDERS).status for _ in range(25)]
@@ -218,6 +235,7 @@ def requests_for(sim, n, path="/mailFolders/inbox", **more):
     return [{"id": str(i), "method": "GET", "url": f"/users/{sim.user}{path}", **more} for i in range(n)]
 
 
+# contract: fact.15.batch_members batch.any_order
 def test_batch(t):
     sim = Sim(t, "--messages", "60")
     ids = [m["id"] for m in sim.truth()["messages"]][:20]
@@ -239,6 +257,7 @@ def test_batch(t):
     check(outer["body"]["value"][0]["id"].startswith("AAMk"), "an outer Prefer reached a member")
 
 
+# contract: batch.limit
 def test_bad_batches(t):
     sim = Sim(t)
     for requests in ([], requests_for(sim, 21), requests_for(sim, 1) * 2, [{"id": "1", "method": "GET"}],
@@ -246,6 +265,7 @@ def test_bad_batches(t):
         check_equal(sim.batch(requests).status, 400, str(requests)[:80])
 
 
+# contract: fact.14.four_at_a_time batch.member_throttled
 def test_batch_does_not_escape_the_limit(t):
     sim = Sim(t, "--latency-ms", "300")
     sim.auth()
@@ -260,6 +280,7 @@ def test_batch_does_not_escape_the_limit(t):
     check(len(refused) < len(inner), "all are refused")
 
 
+# contract: batch.depends
 def test_batch_dependencies(t):
     sim = Sim(t)
     requests = requests_for(sim, 3)
@@ -271,6 +292,7 @@ def test_batch_dependencies(t):
     check_equal({r["status"] for r in sim.batch(requests).json["responses"]}, {424}, "a circle")
 
 
+# contract: batch.outer_error
 def test_faults_of_members(t):
     sim = Sim(t)
     sim.faults({"match": {"path_contains": "archive"}, "times": 2, "action": {"status": 503, "retry_after": 1, "body": "empty"}})
@@ -284,6 +306,10 @@ def test_faults_of_members(t):
 # --- mailbox states, faults -----------------------------------------------------------------------------
 
 
+# contract: mailbox.no_user mailbox.no_licence mailbox.fresh_licence mailbox.denied mailbox.store_down
+# contract: error.403.access_denied error.403.directory error.404.not_enabled error.404.invalid_user
+# contract: error.404.resource_not_found error.503.store_unavailable fact.17.denied_flips
+# contract: error.403.odata_disabled
 def test_mailbox_states(t):
     sim = Sim(t, "--mailboxes", "2")
     for state, status, code in (("denied", 403, "ErrorAccessDenied"), ("not_enabled", 404, "MailboxNotEnabledForRESTAPI"),
@@ -293,6 +319,10 @@ def test_mailbox_states(t):
         answer = sim.box(FOLDERS)
         check_equal((answer.status, answer.code), (status, code), state)
         check_equal(sim.box(FOLDERS, user=sim.ready["mailboxes"][1]).status, 200, "the neighbour")
+    sim.post(f"/mailboxes/{sim.user}/state", {"state": "denied"})
+    said = set()
+    wait_for(lambda: said.add(sim.box(FOLDERS).json["error"]["message"]) or len(said) == 2, 20, "both forms of a denial", every_s=0)
+    check("Access to OData is disabled." in said, "a policy's words")
     sim.post(f"/mailboxes/{sim.user}/state", {"state": "ok"})
     check_equal(sim.box(FOLDERS).status, 200, "when the permission has arrived")
     check_equal(sim.call("/groups/x/members").code, "Authorization_RequestDenied", "groups need their own permission")
@@ -312,6 +342,7 @@ def test_fault_rules(t):
     check_equal(sim.box(FOLDERS).status, 200, "when all rules are gone")
 
 
+# contract: fact.25.error_bodies
 def test_error_bodies(t):
     sim = Sim(t)
     sim.auth()
@@ -324,6 +355,8 @@ def test_error_bodies(t):
              "innerError, innererror and none at all", every_s=0)
 
 
+# contract: throttle.retry_after_seconds throttle.retry_after_date throttle.retry_after_absent
+# contract: throttle.retry_after_5xx
 def test_retry_after_forms(t):
     sim = Sim(t)
     sim.auth()
@@ -335,6 +368,7 @@ def test_retry_after_forms(t):
     check_equal(sim.box(FOLDERS).header("Retry-After"), None, "none")
 
 
+# contract: error.broken_transfer
 def test_broken_transfers(t):
     sim = Sim(t, "--messages", "50")
     path = "/messages?$top=50"

@@ -398,6 +398,7 @@ static char *make_weekly(void)
               "\"noEnd\",\"startDate\":\"2026-03-03\"}}}}");
 }
 
+/* contract: calendar.occurrence_deleted */
 static void test_cancelled_occurrence_is_silent_or_not(void **state)
 {
     (void)state;
@@ -422,6 +423,7 @@ static void test_cancelled_occurrence_is_silent_or_not(void **state)
     }
 }
 
+/* contract: calendar.window_frozen calendar.removed_outside */
 static void test_moves_in_and_out_of_the_window(void **state)
 {
     (void)state;

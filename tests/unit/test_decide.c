@@ -449,6 +449,7 @@ static void test_half_throttled(void **state)
 }
 
 /* 403: parked and probed; a probe that works lets it go on where it was. */
+/* contract: mailbox.probe mailbox.denied */
 static void test_denied_mailbox(void **state)
 {
     struct cs_mailbox *m = live_box();
@@ -482,6 +483,7 @@ static void test_denied_mailbox(void **state)
 }
 
 /* A calendar that is denied waits alone. */
+/* contract: calendar.denied */
 static void test_denied_calendar(void **state)
 {
     struct cs_mailbox *m = live_box();
@@ -563,6 +565,7 @@ static void test_stale_feedback(void **state)
 }
 
 /* A dead cursor sends a live folder through a comparison; an anchor, which has published nothing, begins again. */
+/* contract: fact.08.dead_cursor mailbox.moved */
 static void test_dead_cursors(void **state)
 {
     struct cs_mailbox *m = live_box();
@@ -898,6 +901,7 @@ static void test_calendar_table(void **state)
 }
 
 /* Before the window runs out a new one begins: what slid out goes without a word, the rest is confirmed or looked at. */
+/* contract: calendar.window_frozen */
 static void test_calendar_window_rolls(void **state)
 {
     struct cs_mailbox *m = live_box();

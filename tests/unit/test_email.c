@@ -155,6 +155,7 @@ static void test_absent_is_null(void **state)
     cs_record_clear(&rec);
 }
 
+/* contract: fact.12.tenatively mail.meeting */
 static void test_invitation(void **state)
 {
     struct sample *s = *state;
@@ -177,6 +178,7 @@ static void test_invitation(void **state)
 }
 
 /* Lone surrogates, NUL, marks and line ends come out as valid JSON with their meaning kept. */
+/* contract: json.odd */
 static void test_hostile_text(void **state)
 {
     struct sample *s = *state;

@@ -17,6 +17,7 @@ static struct cs_js element(struct cs_js list, size_t n)
     return one;
 }
 
+/* contract: fact.10.year_one calendar.cancelled */
 static void test_single_instance(void **state)
 {
     struct sample *s = *state;
@@ -127,6 +128,7 @@ static void test_facts_that_are_refused(void **state)
 }
 
 /* A stub joined with its master is complete in itself; without it nothing is published. */
+/* contract: fact.09.calendar_stubs */
 static void test_occurrence_stub(void **state)
 {
     struct sample *s = *state;
@@ -156,6 +158,7 @@ static void test_occurrence_stub(void **state)
     cs_record_clear(&rec);
 }
 
+/* contract: calendar.exception */
 static void test_exception_keeps_its_own(void **state)
 {
     struct sample *s = *state;
@@ -281,6 +284,7 @@ static void test_all_day_in_odd_zones(void **state)
     }
 }
 
+/* contract: calendar.zones */
 static void test_custom_zone_is_kept(void **state)
 {
     struct sample *s = *state;
@@ -321,6 +325,7 @@ static void test_times_that_are_not_utc(void **state)
 }
 
 /* Nothing of a private event but its times and show-as gets into the record. */
+/* contract: calendar.private */
 static void test_busy_only_leaks_nothing(void **state)
 {
     struct sample *s = *state;
@@ -410,6 +415,7 @@ static void test_dedup_key_is_the_meetings(void **state)
     assert_string_not_equal(keys[0], keys[2]);
 }
 
+/* contract: fact.23.join_url */
 static void test_join_links_in_places(void **state)
 {
     static const struct {

@@ -37,6 +37,7 @@ static void test_page_gives_items_and_link(void **state)
 }
 
 /* A page may be empty and still go on. */
+/* contract: fact.05.same_link_empty_pages */
 static void test_empty_page_keeps_its_link(void **state)
 {
     struct cs_js_iter it = {0};
@@ -107,6 +108,7 @@ static void test_too_deep_is_refused(void **state)
 }
 
 /* The innermost name counts, a number that repeats the status does not, and content never comes out. */
+/* contract: error.nested_code fact.25.error_bodies */
 static void test_error_codes(void **state)
 {
     static const struct {
@@ -143,6 +145,7 @@ static void test_error_codes(void **state)
     assert_int_equal(strlen(code), CS_ERROR_CODE_MAX - 1);
 }
 
+/* contract: batch.any_order fact.15.batch_members */
 static void test_batch_members_by_id(void **state)
 {
     const char *text =

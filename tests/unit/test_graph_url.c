@@ -43,6 +43,7 @@ static void test_own_cursors_pass(void **state)
             fail_msg("refused: %s", good[i]);
 }
 
+/* contract: link.elsewhere */
 static void test_foreign_cursors_are_refused(void **state)
 {
     static const char *const bad[] = {
@@ -148,6 +149,7 @@ static void test_links_become_cursors_of_our_own_mailbox(void **state)
     cs_buf_clear(&b);
 }
 
+/* contract: link.elsewhere */
 static void test_links_elsewhere_are_refused(void **state)
 {
     static const char *const bad[] = {

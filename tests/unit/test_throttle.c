@@ -24,6 +24,7 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* contract: fact.14.four_at_a_time */
 static void test_four_slots_and_no_fifth(void **state)
 {
     struct cs_throttle *t = *state;
@@ -38,6 +39,7 @@ static void test_four_slots_and_no_fifth(void **state)
     assert_int_equal(cs_throttle_take(t, "ann", 1, 1000, &wait_ms), 0);
 }
 
+/* contract: fact.14.four_at_a_time */
 static void test_a_batch_waits_for_all_four(void **state)
 {
     struct cs_throttle *t = *state;
@@ -55,6 +57,7 @@ static void test_a_batch_waits_for_all_four(void **state)
 }
 
 /* A Retry-After stops one mailbox and leaves its neighbour alone. */
+/* contract: throttle.per_mailbox */
 static void test_hold_is_per_mailbox(void **state)
 {
     struct cs_throttle *t = *state;

@@ -40,6 +40,7 @@ static void check_graph(const struct graph_case *c)
 #define REJECT(code, scope) CS_REJECT, CS_CODE_##code, CS_SCOPE_##scope
 #define RESYNC              CS_RESYNC, CS_CODE_CURSOR_DEAD, CS_SCOPE_STREAM
 
+/* contract: error.code_is_a_name error.403.odata_disabled */
 static void test_table_of_graph(void **state)
 {
     (void)state;
@@ -159,6 +160,7 @@ static void test_every_status_has_a_verdict(void **state)
     }
 }
 
+/* contract: throttle.retry_after_date throttle.retry_after_seconds throttle.retry_after_absent */
 static void test_retry_after(void **state)
 {
     (void)state;
@@ -206,6 +208,7 @@ static void test_retry_after(void **state)
 }
 
 /* Graph's code is kept when it is a name, never when it could be content. */
+/* contract: error.code_is_a_name */
 static void test_service_code_is_a_name(void **state)
 {
     (void)state;
@@ -224,6 +227,7 @@ static void test_service_code_is_a_name(void **state)
     assert_string_equal(v.service_code, text);
 }
 
+/* contract: error.broken_transfer page.too_large */
 static void test_table_of_net(void **state)
 {
     (void)state;
@@ -254,6 +258,12 @@ static void test_table_of_net(void **state)
     }
 }
 
+/* contract: aadsts.7000215 aadsts.7000222 aadsts.7000218 aadsts.700027 aadsts.700024 aadsts.50012 */
+/* contract: aadsts.700016 aadsts.7000112 aadsts.700011 aadsts.70001 aadsts.90002 aadsts.900023 */
+/* contract: aadsts.9001023 aadsts.90038 aadsts.70011 aadsts.28002 aadsts.1002012 aadsts.700022 */
+/* contract: aadsts.500011 aadsts.50001 aadsts.650052 aadsts.650057 aadsts.900144 aadsts.90014 */
+/* contract: aadsts.53003 aadsts.530032 aadsts.50034 aadsts.50196 aadsts.90006 aadsts.90012 */
+/* contract: aadsts.90024 aadsts.90033 aadsts.50000 aadsts.90055 token.proxy_answer */
 static void test_table_of_token(void **state)
 {
     (void)state;
@@ -281,6 +291,13 @@ static void test_table_of_token(void **state)
         {400, "invalid_request", 900023, CS_CODE_TENANT_REFUSED, "AADSTS900023"},
         {400, "", 90038, CS_CODE_TENANT_REFUSED, "AADSTS90038"},
         {400, "invalid_scope", 70011, CS_CODE_TENANT_REFUSED, "AADSTS70011"},
+        {400, "invalid_scope", 28002, CS_CODE_TENANT_REFUSED, "AADSTS28002"},
+        {400, "invalid_scope", 1002012, CS_CODE_TENANT_REFUSED, "AADSTS1002012"},
+        {400, "invalid_scope", 700022, CS_CODE_TENANT_REFUSED, "AADSTS700022"},
+        {400, "invalid_resource", 50001, CS_CODE_TENANT_REFUSED, "AADSTS50001"},
+        {400, "invalid_resource", 650057, CS_CODE_TENANT_REFUSED, "AADSTS650057"},
+        {400, "invalid_request", 90014, CS_CODE_TENANT_REFUSED, "AADSTS90014"},
+        {400, "invalid_request", 9001023, CS_CODE_TENANT_REFUSED, "AADSTS9001023"},
         {400, "invalid_resource", 500011, CS_CODE_TENANT_REFUSED, "AADSTS500011"},
         {400, "invalid_request", 900144, CS_CODE_TENANT_REFUSED, "AADSTS900144"},
         {400, "access_denied", 53003, CS_CODE_TENANT_REFUSED, "AADSTS53003"},

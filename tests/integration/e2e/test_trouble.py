@@ -12,6 +12,7 @@ def status(bed):
     return {key: record.json for key, record in fold(bed.kafka.read(bed.t.prefix + "status.v1")).items()}
 
 
+# contract: fact.16.token_without_roles
 def test_a_wrong_secret_parks_its_tenant_and_no_other(t):
     bed = Bed(t, Kafka.shared(t), mailboxes=2, messages=40, events=4, seed=31)
     first, second = bed.mailboxes
@@ -35,6 +36,7 @@ def test_a_wrong_secret_parks_its_tenant_and_no_other(t):
     check_equal((producer.stop(), worker.stop()), (0, 0), "exit codes")
 
 
+# contract: mailbox.denied mailbox.one_of_many fact.17.denied_flips
 def test_a_denied_mailbox_is_parked_and_comes_back(t):
     bed = Bed(t, Kafka.shared(t), mailboxes=2, messages=40, events=4, seed=32)
     denied = bed.mailboxes[1]

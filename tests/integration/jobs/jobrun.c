@@ -32,7 +32,7 @@
 struct settings {
     struct cs_common_conf common;
     int64_t job_ms, pages, items, bytes, delta_page, slice_page, short_wait_ms, tries,
-        request_timeout_ms, record_max_bytes;
+        request_timeout_ms, record_max_bytes, token_retry_ms;
 };
 
 #define AT(field) offsetof(struct settings, field)
@@ -52,6 +52,8 @@ static const struct cs_setting own[] = {
      "One request.", NULL},
     {"limits.record_max_bytes", CS_CONF_BYTES, AT(record_max_bytes), "1900000", CS_RECORD_MIN_BYTES,
      1900000, 0, "Of a record.", NULL},
+    {"limits.token_retry_ms", CS_CONF_MS, AT(token_retry_ms), "60000", 1, 600000, 0,
+     "Between requests for a token that fail.", NULL},
     {0},
 };
 
@@ -211,8 +213,8 @@ static int set_up(struct program *p, const char *file)
     http.metrics = p->metrics;
     r = cs_http_new(&http, &p->http);
     if (r == 0)
-        r = cs_tokens_new(p->http, s->common.graph_login_url, s->common.graph_base_url, 60000,
-                          p->log, p->metrics, &p->tokens);
+        r = cs_tokens_new(p->http, s->common.graph_login_url, s->common.graph_base_url,
+                          s->token_retry_ms, p->log, p->metrics, &p->tokens);
     if (r < 0)
         return r;
     jobs.http = p->http;

@@ -108,6 +108,7 @@ def occurrence(master, at):
     return f"{master}_{at.strftime('%Y%m%dT%H%M%SZ')}"
 
 
+# contract: fact.09.calendar_stubs calendar.window_frozen
 def test_the_first_walk_is_the_window(t):
     for odd in ((), ("--empty-page", "30", "--short-page", "30", "--repeat", "30")):
         bed = bed_with(t, "--events", "60", *odd, name="jobrun" + str(len(odd)), limits={"pages": 3})
@@ -133,6 +134,7 @@ def test_an_event_is_born_changed_and_deleted(t):
     check_equal(calendar.rows, {}, "the table")
 
 
+# contract: calendar.removed_outside
 def test_what_leaves_the_window_is_no_deletion(t):
     bed = bed_with(t, "--events", "0")
     calendar = Calendar(bed)
@@ -159,6 +161,7 @@ def test_what_the_window_has_left_behind_is_settled_silently(t):
     check_equal(calendar.last["settled"], [i], "settled")
 
 
+# contract: calendar.series_whole calendar.occurrence_deleted
 def test_a_series_and_its_occurrences(t):
     bed = bed_with(t, "--events", "0")
     calendar = Calendar(bed)
@@ -205,6 +208,7 @@ def test_a_series_and_its_occurrences(t):
     check_equal((calendar.rows, calendar.owed), ({}, set()), "the table")
 
 
+# contract: calendar.exception
 def test_an_exception_alone_is_joined_with_its_master(t):
     """A job whose page has occurrences only reads their master once."""
     bed = bed_with(t, "--events", "0")
@@ -221,6 +225,7 @@ def test_an_exception_alone_is_joined_with_its_master(t):
     check(bed.counters()["requests"] - before <= 1 + 4 + 1 + 4, "requests: the delta, the rows, the master once, the views")
 
 
+# contract: calendar.others
 def test_another_calendar_is_another_scope(t):
     bed = bed_with(t, "--events", "0")
     other = next(c for c in bed.truth()["calendars"] if not c["isDefaultCalendar"])
@@ -237,6 +242,7 @@ def test_another_calendar_is_another_scope(t):
     check_equal(calendar.rows, {}, "the table")
 
 
+# contract: calendar.private
 def test_private_events(t):
     for rule in ("busy_only", "skip", "full"):
         bed = bed_with(t, "--events", "0", private_events=rule, name="jobrun-" + rule)
@@ -254,6 +260,7 @@ def test_private_events(t):
         check_equal(calendar.round(), [("left_scope" if rule == "skip" else "upserted", "event", public)], f"became private: {rule}")
 
 
+# contract: calendar.dead_cursor calendar.denied
 def test_a_dead_cursor_and_a_denied_calendar(t):
     bed = bed_with(t, "--events", "5", limits={"tries": 1})
     calendar = Calendar(bed)

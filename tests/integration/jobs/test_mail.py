@@ -49,6 +49,8 @@ class Box:
         return self.bed.run(self.bed.job("mail.items", items=list(looks), **self.scope))
 
 
+# contract: ids.immutable fact.06.prefer_on_every_page fact.07.filter_caps_delta delta.whole_mailbox
+# contract: fact.11.attachments
 def test_first_walks_publish_the_folder(t):
     bed = Jobs(t, "--messages", "250", "--folders", "5", *ODD, calm=False, limits={"delta_page": 13, "pages": 3})
     tree = bed.tree()
@@ -75,6 +77,7 @@ def test_first_walks_publish_the_folder(t):
             check(jobs > 1, "three pages of 13 cannot hold that")
 
 
+# contract: delta.repeated_items fact.02.removal_is_leaving
 def test_live_rounds_tell_what_changed(t):
     box = Box(t, "--messages", "60")
     check_equal(changes(box.walk("inbox")), [], "nothing happened")
@@ -92,6 +95,7 @@ def test_live_rounds_tell_what_changed(t):
     check_equal(changes(box.walk("inbox")), [], "told once")
 
 
+# contract: fact.04.partial_items
 def test_a_partial_entry_is_read_whole(t):
     box = Box(t, "--messages", "40", "--partial", "100", calm=False)
     message = next(m for m in box.bed.truth()["messages"] if m["parentFolderId"] == box.at["inbox"]["id"])
@@ -100,6 +104,7 @@ def test_a_partial_entry_is_read_whole(t):
     check_equal((record["subject"] or "", record["categories"]), (message["subject"] or "", ["red"]), "the whole message")
 
 
+# contract: fact.03.add_before_removal ids.immutable
 def test_a_move_told_by_both_folders_is_one_record(t):
     box = Box(t, "--messages", "40")
     i = box.bed.ops({"op": "arrive", "subject": "one"})[0]["id"]
@@ -112,6 +117,7 @@ def test_a_move_told_by_both_folders_is_one_record(t):
     check_equal(left(end), {}, "nothing is owed")
 
 
+# contract: fact.03.add_before_removal fact.02.removal_is_leaving
 def test_a_move_told_by_one_folder_is_looked_at(t):
     box = Box(t, "--messages", "40")
     i = box.bed.ops({"op": "arrive", "subject": "one"})[0]["id"]
@@ -126,6 +132,18 @@ def test_a_move_told_by_one_folder_is_looked_at(t):
     check_equal((changes(end), left(end)), ([], {}), "the second look settles it")
 
 
+# contract: mailbox.by_object_id
+def test_a_mailbox_by_its_object_id(t):
+    sim = Jobs(t, "--messages", "20", name="other").sim
+    user = sim.get("/mailboxes")[0]["id"]
+    bed = Jobs(t, "--messages", "20", configured=[user])
+    tree = bed.tree(user)
+    folder = next(f for f in tree.values() if f.get("well_known") == "inbox")
+    end = bed.run(bed.job("mail.delta", [bed.mail_part(folder, "first")], user=user, **bed.scope(tree)))
+    check_equal((outcome(end), {r["value"]["mailbox"] for r in end["records"]}), (["done"], {user}), "records")
+
+
+# contract: fact.02.removal_is_leaving mailbox.archive error.404.item_not_found
 def test_a_deletion_needs_two_looks(t):
     box = Box(t, "--messages", "40")
     i = box.bed.ops({"op": "arrive", "subject": "one"})[0]["id"]
@@ -179,6 +197,7 @@ def test_what_is_older_than_the_depth_is_ignored(t):
     check_equal((changes(end), left(end)), ([], {}), "an old one leaves")
 
 
+# contract: fact.08.dead_cursor mailbox.moved
 def test_a_dead_cursor_concerns_its_folder_only(t):
     for form in ("1", "2", "3"):
         box = Box(t, "--messages", "60", "--gone-form", form, name=f"jobrun{form}")
@@ -191,6 +210,7 @@ def test_a_dead_cursor_concerns_its_folder_only(t):
         check_equal(end["reject"], None, "no dead letter")
 
 
+# contract: folder.gone
 def test_a_folder_that_is_gone(t):
     box = Box(t, "--messages", "60", "--folders", "6")
     folder = next(f for f in box.tree.values() if f["in"] and not f.get("well_known"))
@@ -218,6 +238,7 @@ def test_a_read_that_fails_is_handed_back(t):
     check_equal((changes(end), left(end)[bad]["seen"]), ([("upserted", bad)], "at"), "published, and looked at once more")
 
 
+# contract: body.text
 def test_text_bodies_where_asked_for(t):
     for rule, kind in (("html", "html"), ("text", "text"), ("none", None)):
         box = Box(t, "--messages", "10", body=rule, name="jobrun-" + rule, only=("inbox",))
@@ -250,6 +271,7 @@ def slices(bed, scope, cuts, **more):
     return found, jobs
 
 
+# contract: filter.inefficient
 def test_slices_hold_the_mailbox(t):
     bed = Jobs(t, "--messages", "300", "--folders", "6", "--years", "3", calm=False, limits={"slice_page": 7, "pages": 4})
     tree = bed.tree()
@@ -271,6 +293,7 @@ def test_a_second_with_more_items_than_a_page(t):
     check_equal(ids - {v["item_id"] for v in found.values()}, set(), "lost")
 
 
+# contract: page.too_large error.504
 def test_a_page_that_is_too_large_is_asked_for_in_halves(t):
     bed = Jobs(t, "--messages", "120", limits={"slice_page": 40})
     scope = bed.scope(bed.tree())
@@ -295,6 +318,7 @@ def test_the_preview_is_one_page_of_the_newest(t):
 # --- folders --------------------------------------------------------------------------------------------
 
 
+# contract: fact.01.folder_lists folder.delta_flat
 def test_the_tree_is_the_truth(t):
     bed = Jobs(t, "--folders", "40", "--messages", "50", calm=False)
     truth = {f["id"]: f for f in bed.truth()["folders"]}
@@ -322,4 +346,4 @@ if __name__ == "__main__":
          test_a_folder_that_is_gone, test_a_read_that_fails_is_handed_back, test_text_bodies_where_asked_for,
          test_slices_hold_the_mailbox, test_a_second_with_more_items_than_a_page,
          test_a_page_that_is_too_large_is_asked_for_in_halves, test_the_preview_is_one_page_of_the_newest,
-         test_the_tree_is_the_truth)
+         test_the_tree_is_the_truth, test_a_mailbox_by_its_object_id)

@@ -65,6 +65,7 @@ def test_a_second_larger_than_a_job(t):
     hold(t, 700, 250, items=20, pages=1, slice_page=2)
 
 
+# contract: pages.skip_shifts
 def test_a_second_that_loses_items_while_it_is_read(t):
     bed = Jobs(t, "--messages", "20", "--latency-ms", "30", limits={"items": 100})
     fill(bed, 900)

@@ -50,12 +50,14 @@ NO_EVICT = {"arrive": 30, "read": 20, "flag": 10, "move": 15, "trash": 8, "there
             "event": 10, "evict": 0}
 
 
+# contract: delta.there_and_back delta.came_and_went fact.22.case_of_ids delta.repeated_items
 def test_everything_changes(t):
     for seed in (1, 2):
         play(t, seed, "--messages", "300", "--folders", "8", "--events", "30", changes=250, weights=NO_EVICT,
              limits={"pages": 2, "delta_page": 20, "slice_page": 15})
 
 
+# contract: delta.late delta.old_link
 def test_changes_are_told_late(t):
     play(t, 4, "--messages", "150", "--folders", "6", "--events", "10", "--replica-ms", "300", changes=200, weights=NO_EVICT,
          look_ms=1000)

@@ -78,6 +78,7 @@ def test_of_two_at_once_one_sends(t):
     check_equal((states, len(s.sent())), (["done", "uncertain"], 1), "states, and how often it went")
 
 
+# contract: fact.13.send_is_no_delivery
 def test_no_answer_after_the_deed(t):
     for action in ({"status": 504, "served": True}, {"drop": True}, {"status": 503, "served": True}):
         s = Sender(t)
@@ -233,6 +234,7 @@ class Store:
         return f"http://{self.host}{path}"
 
 
+# contract: fact.21.upload_session
 def test_large_attachments_come_from_the_store_in_pieces(t):
     data = bytes(range(251)) * 35857  # 9,000,107 bytes
     store = Store(t, {"/a.bin": data, "/moved": 302, "/gone": 404, "/ill": 503})

@@ -42,6 +42,7 @@ def fault(end):
 # --- the gate -------------------------------------------------------------------------------------------
 
 
+# contract: link.elsewhere
 def test_cursors_that_lead_elsewhere_are_dead_letters(t):
     bed = Jobs(t, "--mailboxes", "2", "--messages", "10")
     folder, scope = inbox(bed)
@@ -69,6 +70,7 @@ def test_cursors_that_lead_elsewhere_are_dead_letters(t):
                 "requests to Graph")
 
 
+# contract: link.elsewhere error.410.location_elsewhere
 def test_a_redirect_is_not_followed(t):
     bed = Jobs(t, "--messages", "10", limits={"tries": 1})
     folder, scope = inbox(bed)
@@ -97,6 +99,7 @@ def throttle(seconds, times, path="messages/delta"):
             "action": {"status": 429, "code": "ApplicationThrottled", "retry_after": str(seconds)}}
 
 
+# contract: throttle.short_wait throttle.requests_count
 def test_a_short_retry_after_is_waited_out(t):
     bed = Jobs(t, "--messages", "60")
     folder, scope = inbox(bed)
@@ -108,6 +111,7 @@ def test_a_short_retry_after_is_waited_out(t):
     check(end["feedback"]["counts"]["wait_ms"] >= 1000, "and did not say so")
 
 
+# contract: throttle.long_wait throttle.requests_count
 def test_a_long_retry_after_ends_the_job_with_what_is_done(t):
     bed = Jobs(t, "--messages", "150", limits={"delta_page": 10})
     folder, scope = inbox(bed)
@@ -121,6 +125,7 @@ def test_a_long_retry_after_ends_the_job_with_what_is_done(t):
     check_equal(bed.counters()["early_requests"], 0, "requests before a Retry-After had passed")
 
 
+# contract: throttle.per_mailbox
 def test_one_mailbox_held_leaves_the_other_alone(t):
     bed = Jobs(t, "--mailboxes", "2", "--messages", "20")
     bed.tree(bed.mailboxes[1])
@@ -130,6 +135,7 @@ def test_one_mailbox_held_leaves_the_other_alone(t):
     check_equal(bed.run(bed.job("folders", user=bed.mailboxes[1]))["feedback"]["outcome"], "done", "the other")
 
 
+# contract: fact.14.four_at_a_time batch.limit
 def test_four_at_a_time_and_no_more(t):
     bed = Jobs(t, "--messages", "300", "--folders", "10", "--latency-ms", "10", limits={"slice_page": 10, "delta_page": 20})
     tree = bed.tree()
@@ -142,6 +148,17 @@ def test_four_at_a_time_and_no_more(t):
     check(2 <= counters["peak_concurrency"] <= 4, f"{counters['peak_concurrency']} at a time")
 
 
+# contract: throttle.window throttle.requests_count
+def test_too_many_requests_in_the_window(t):
+    bed = Jobs(t, "--messages", "20", "--limit-requests", "40", "--limit-window-ms", "60000")
+    ends = [bed.run(bed.job("probe"))["feedback"]["outcome"] for _ in range(45)]
+    check_equal((ends.index("retry"), set(ends[20:])), (20, {"retry"}), "after forty requests the mailbox is held")
+    counters = bed.counters()
+    check(1 <= counters["throttled"] <= 4, f"{counters['throttled']} refused, more than were under way")
+    check_equal(counters["early_requests"], 0, "requests before a Retry-After had passed")
+
+
+# contract: batch.member_throttled fact.15.batch_members
 def test_a_member_of_a_batch_is_throttled_alone(t):
     bed = Jobs(t, "--messages", "60")
     folder, scope = inbox(bed)
@@ -154,6 +171,7 @@ def test_a_member_of_a_batch_is_throttled_alone(t):
     check_equal(bed.counters()["early_requests"], 0, "requests before a Retry-After had passed")
 
 
+# contract: throttle.long_wait_in_reads batch.outer_error
 def test_a_long_retry_after_amid_the_reads_keeps_what_was_read(t):
     bed = Jobs(t, "--mailboxes", "3", "--messages", "400")
     for user, rule in zip(bed.mailboxes, (
@@ -184,6 +202,7 @@ def test_a_long_retry_after_amid_the_reads_keeps_what_was_read(t):
 # --- tokens ---------------------------------------------------------------------------------------------
 
 
+# contract: error.401.invalid_token
 def test_a_refused_token_is_renewed_once(t):
     bed = Jobs(t, "--messages", "20")
     bed.tree()
@@ -233,9 +252,13 @@ def test_every_answer_has_its_word(t):
     check_equal(bed.run(bed.job("mail.delta", [bed.mail_part(folder, "first")], **scope))["feedback"]["outcome"], "done", "and then well")
 
 
+# contract: mailbox.no_user mailbox.store_down
+# contract: mailbox.denied mailbox.no_licence mailbox.fresh_licence fact.17.denied_flips
 def test_a_probe_says_whether_a_mailbox_can_be_read(t):
     bed = Jobs(t, "--messages", "5")
-    for state, want in (("ok", None), ("denied", "mailbox_denied"), ("not_enabled", "mailbox_missing"), ("ok", None)):
+    for state, want in (("ok", None), ("denied", "mailbox_denied"), ("not_enabled", "mailbox_missing"), ("ok", None),
+                        ("invalid_user", "mailbox_missing"), ("not_found", "mailbox_missing"),
+                        ("unavailable", "service_unavailable"), ("ok", None)):
         bed.sim.post(f"/mailboxes/{bed.user}/state", {"state": state})
         end = bed.run(bed.job("probe"))
         check_equal((end["feedback"]["outcome"], (fault(end) or {}).get("code")), ("retry" if want else "done", want), state)
@@ -253,7 +276,7 @@ if __name__ == "__main__":
     main(test_cursors_that_lead_elsewhere_are_dead_letters, test_a_redirect_is_not_followed,
          test_a_mailbox_that_is_not_configured_is_not_read, test_a_short_retry_after_is_waited_out,
          test_a_long_retry_after_ends_the_job_with_what_is_done, test_one_mailbox_held_leaves_the_other_alone,
-         test_four_at_a_time_and_no_more, test_a_member_of_a_batch_is_throttled_alone,
+         test_four_at_a_time_and_no_more, test_too_many_requests_in_the_window, test_a_member_of_a_batch_is_throttled_alone,
          test_a_long_retry_after_amid_the_reads_keeps_what_was_read, test_a_refused_token_is_renewed_once,
          test_a_wrong_secret_parks_the_tenant_and_a_new_one_is_tried_at_once, test_every_answer_has_its_word,
          test_a_probe_says_whether_a_mailbox_can_be_read, test_lines_that_are_no_jobs)
