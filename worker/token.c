@@ -12,9 +12,8 @@
 #include "worker/assertion.h"
 #include "worker/graph_url.h"
 
-#define EARLY_MS        (5 * 60 * 1000) /* before the end of a token's life */
-#define AADSTS_MAX      8
-#define TROUBLE_WAIT_MS INT64_C(5000)
+#define EARLY_MS   (5 * 60 * 1000) /* before the end of a token's life */
+#define AADSTS_MAX 8
 
 struct token_entry {
     struct token_entry *next;
@@ -138,13 +137,9 @@ static uint64_t stamp_of(const struct cs_tenant *tenant)
 static void give_up(struct token_entry *e, const struct cs_tenant *tenant,
                     const struct cs_verdict *why)
 {
-    int64_t wait_ms = e->t->fail_wait_ms;
+    int64_t wait_ms = e->t->fail_wait_ms; /* a shorter Retry-After asks for no haste */
 
-    /* a refusal needs a person; trouble passes: 5 s, 10 s, ... */
-    if (why->code == CS_CODE_TOKEN_UNAVAILABLE && e->failures < 5 &&
-        TROUBLE_WAIT_MS << e->failures < wait_ms)
-        wait_ms = TROUBLE_WAIT_MS << e->failures;
-    if (why->retry_after_ms > 0)
+    if (why->retry_after_ms > wait_ms)
         wait_ms = why->retry_after_ms;
     e->failures++;
     e->why = *why;
@@ -226,6 +221,7 @@ static void handle(struct token_entry *e, struct cs_tenant_set *set, const struc
         if (ok) {
             e->retry_mono_ms = 0;
             e->failures = 0;
+            e->files_stamp = 0;
             e->tried = 0;
             cs_metric_add(e->t->fetched, 1);
             cs_log_info(e->t->log, "token.fetched", CS_STR("tenant", e->tenant),
@@ -236,8 +232,12 @@ static void handle(struct token_entry *e, struct cs_tenant_set *set, const struc
     if (answer->net == CS_NET_OK && answer->status != 200) {
         read_refusal(answer, &why);
         e->tried++;
-        while (why.code == CS_CODE_CREDENTIALS_REFUSED && e->tried < tenant->n_credentials) {
+        /* all of them at first; while they fail each has its minute */
+        while (why.code == CS_CODE_CREDENTIALS_REFUSED &&
+               (e->tried < tenant->n_credentials || e->failures > 0)) {
             e->credential = (e->credential + 1) % tenant->n_credentials;
+            if (e->failures > 0)
+                break;
             if (start(e, set, tenant) == 0)
                 return;
             e->tried++;
@@ -385,7 +385,7 @@ int cs_tokens_get(struct cs_tokens *t, struct cs_tenant_set *set, const struct c
                   int64_t now_ms, const struct cs_secret **ret, struct cs_verdict *verdict)
 {
     struct token_entry *e = find_or_add(t, tenant->name);
-    bool usable, due;
+    bool usable, due, changed;
 
     if (e == NULL) {
         *verdict = (struct cs_verdict){.outcome = CS_RETRY,
@@ -397,10 +397,13 @@ int cs_tokens_get(struct cs_tokens *t, struct cs_tenant_set *set, const struct c
     t->ahead_ms = now_ms - cs_clock_mono_ms();
     usable = e->token != NULL && now_ms < e->expires_mono_ms;
     due = e->token == NULL || now_ms >= e->renew_mono_ms;
-    if (due && e->request == NULL &&
-        (e->retry_mono_ms == 0 || now_ms >= e->retry_mono_ms ||
-         (e->files_stamp != 0 && stamp_of(tenant) != e->files_stamp)))
-        fetch(e, set, tenant);
+    if (due && e->request == NULL) {
+        changed = e->files_stamp != 0 && stamp_of(tenant) != e->files_stamp;
+        if (changed)
+            e->failures = 0; /* another set of credentials: all of them at once */
+        if (changed || e->retry_mono_ms == 0 || now_ms >= e->retry_mono_ms)
+            fetch(e, set, tenant);
+    }
     if (usable) {
         *ret = e->token;
         return 0;

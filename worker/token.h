@@ -2,8 +2,8 @@
  *
  * Client credentials grant (Entra: v2-oauth2-client-creds-grant-flow). Credentials are a list: when one is refused the
  * next is tried, so a rotation needs no restart; files are read at each use. A valid token is kept while its renewal
- * fails. A tenant that is refused is asked at most once a minute, an endpoint in trouble after 5 s, 10 s, ... up to a
- * minute, or as Retry-After says; a secret file that changed is tried at once. Owned by the loop thread.
+ * fails. While it fails a tenant is asked at most once a minute, later where Retry-After says so: with all its credentials
+ * in a row the first time, one after the other then; at once when a credential's file has changed. Owned by the loop thread.
  */
 #ifndef CS_WORKER_TOKEN_H
 #define CS_WORKER_TOKEN_H

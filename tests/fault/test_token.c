@@ -307,25 +307,65 @@ static void test_a_refused_tenant_is_asked_once_a_minute_or_when_its_secret_chan
     close_bed(&b);
 }
 
-static void test_trouble_is_tried_again_soon(void **state)
+/* contract: token.once_a_minute token.proxy_answer */
+static void test_trouble_is_tried_again_after_a_minute(void **state)
 {
-    struct script_step steps[] = {{ANSWER("503 Busy", ""), 0, SCRIPT_CLOSE},
-                                  {"", 0, SCRIPT_RESET},
-                                  {TOKEN("t1", ""), 0, SCRIPT_CLOSE}};
+    struct script_step steps[] = {
+        {ANSWER("503 Busy", ""), 0, SCRIPT_CLOSE},
+        {"", 0, SCRIPT_RESET},
+        {"HTTP/1.1 429 Slow\r\nRetry-After: 2\r\nConnection: close\r\n\r\n{}", 0, SCRIPT_CLOSE},
+        {TOKEN("t1", ""), 0, SCRIPT_CLOSE}};
     const struct cs_secret *token = NULL;
     struct cs_verdict why;
     struct bed b;
     int64_t now_ms = cs_clock_mono_ms();
 
     (void)state;
-    open_bed(&b, steps, 3, 1);
+    open_bed(&b, steps, 4, 1);
+    for (unsigned i = 1; i <= 3; i++) {
+        assert_int_equal(fetch(&b, now_ms, &token, &why), -EACCES);
+        assert_int_equal(why.code, CS_CODE_TOKEN_UNAVAILABLE);
+        for (int s = 0; s < 60; s++)
+            assert_int_equal(get(&b, now_ms + s * 1000, &token, &why), -EACCES);
+        assert_int_equal(script_server_requests(b.server), i);
+        now_ms += 2 * MINUTE;
+    }
+    assert_int_equal(fetch(&b, now_ms, &token, &why), 0);
+    close_bed(&b);
+}
+
+/* contract: token.once_a_minute token.rotation */
+static void test_while_all_are_refused_each_credential_has_its_minute(void **state)
+{
+    struct script_step steps[] = {
+        {REFUSED(7000215), 0, SCRIPT_CLOSE}, {REFUSED(7000222), 0, SCRIPT_CLOSE},
+        {REFUSED(7000215), 0, SCRIPT_CLOSE}, {REFUSED(7000215), 0, SCRIPT_CLOSE},
+        {REFUSED(7000215), 0, SCRIPT_CLOSE}, {TOKEN("t1", ""), 0, SCRIPT_CLOSE}};
+    static const char *const asked[] = {"first", "second", "second", "first", "second", "first"};
+    const struct cs_secret *token = NULL;
+    struct cs_verdict why;
+    struct bed b;
+    int64_t now_ms = cs_clock_mono_ms();
+
+    (void)state;
+    open_bed(&b, steps, 6, 2);
     assert_int_equal(fetch(&b, now_ms, &token, &why), -EACCES);
-    assert_int_equal(get(&b, now_ms + 4000, &token, &why), -EACCES);
-    assert_int_equal(script_server_requests(b.server), 1);
-    assert_int_equal(fetch(&b, now_ms + 16000, &token, &why), -EACCES);
-    assert_int_equal(get(&b, now_ms + 20000, &token, &why), -EACCES);
-    assert_int_equal(script_server_requests(b.server), 2);
-    assert_int_equal(fetch(&b, now_ms + 40000, &token, &why), 0);
+    assert_int_equal(script_server_requests(b.server), 2); /* a rotation must not cost a minute */
+    for (unsigned i = 3; i <= 4; i++) {
+        now_ms += 2 * MINUTE;
+        assert_int_equal(fetch(&b, now_ms, &token, &why), -EACCES);
+        assert_int_equal(script_server_requests(b.server), i);
+    }
+    write_file(b.files[1], "second, mended\n");
+    assert_int_equal(fetch(&b, now_ms, &token, &why), 0);
+    for (unsigned i = 0; i < 6; i++) {
+        char *text = script_server_request(b.server, i);
+        bool second = strstr(text, "client_secret=second") != NULL;
+
+        if (second != (strcmp(asked[i], "second") == 0))
+            fail_msg("request %u has the other secret", i);
+        free(text);
+    }
     close_bed(&b);
 }
 
@@ -560,7 +600,8 @@ int main(void)
         cmocka_unit_test(test_the_next_credential_is_tried),
         cmocka_unit_test(test_a_credential_that_cannot_be_read_is_passed_over),
         cmocka_unit_test(test_a_refused_tenant_is_asked_once_a_minute_or_when_its_secret_changes),
-        cmocka_unit_test(test_trouble_is_tried_again_soon),
+        cmocka_unit_test(test_trouble_is_tried_again_after_a_minute),
+        cmocka_unit_test(test_while_all_are_refused_each_credential_has_its_minute),
         cmocka_unit_test(test_retry_after_is_kept_to),
         cmocka_unit_test(test_what_is_no_token_is_none),
         cmocka_unit_test(test_a_refused_token_is_replaced_once),
