@@ -182,7 +182,7 @@ static const char *source_folder(const struct cs_job_run *run, int source)
 
 /* Seen by a list, and new or changed since the anchors began, or listed before there were any (preview). Graph need not
  * mention an item that comes and goes between an anchor and the first round, so such an item is looked at again. */
-static bool is_unsettled(const struct cs_job_run *run, const struct cs_obs *o)
+bool cs_mail_is_unsettled(const struct cs_job_run *run, const struct cs_obs *o)
 {
     char text[64];
     int64_t modified_ms = 0;
@@ -214,7 +214,7 @@ static void sight_of(const struct cs_job_run *run, const struct cs_item_view *vi
     ret->folder = last->env.parent_folder_id;
     ret->change_key = last->env.change_key;
     ret->place = cs_map_place(run->map, ret->folder);
-    ret->unsettled = is_unsettled(run, last);
+    ret->unsettled = cs_mail_is_unsettled(run, last);
     ret->too_old =
         last->env.received_utc_ms != CS_NEVER && last->env.received_utc_ms < run->job.depth_utc_ms;
     for (size_t k = 0; k < view->n; k++) {

@@ -9,7 +9,12 @@
  *
  * A millisecond is added to the moment, because times may have more digits than we keep.
  *
- * The cursor is the time that the walk has come to, with "<" before it where that moment is done.
+ * A moment of which more looks are owed than a feedback holds (mails that changed since the anchors) is the exception: it is
+ * taken in the order of ids, a feedback's worth a job, each of which walks all of it. What arrives in it meanwhile before
+ * that id is its folder's delta's to tell.
+ *
+ * The cursor is the time that the walk has come to, with "<" before it where that moment is done, with ">" and an id
+ * behind it where it is done as far as that.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -180,14 +185,18 @@ static size_t observe_page(struct cs_job_run *run, size_t i, const struct cs_rep
 static bool set_cursor(struct cs_job_run *run, size_t i)
 {
     struct cs_part_run *part = &run->parts[i];
-    char text[CS_TIME_TEXT + 1] = "<";
+    char time[CS_TIME_TEXT];
+    struct cs_buf text;
 
     free(part->cursor);
     part->cursor = NULL;
     if (part->seen_down_to_ms == CS_NEVER) /* the job came without one too */
         return true;
-    cs_time_format(part->seen_down_to_ms, text + 1);
-    part->cursor = strdup(part->below ? text : text + 1);
+    cs_time_format(part->seen_down_to_ms, time);
+    cs_buf_init(&text, 0);
+    cs_buf_addf(&text, "%s%s%s%s", part->below ? "<" : "", time, part->after != NULL ? ">" : "",
+                part->after != NULL ? part->after : "");
+    part->cursor = cs_buf_steal(&text, NULL);
     if (part->cursor == NULL)
         cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
     return part->cursor != NULL;
@@ -232,6 +241,52 @@ static void begin_moment(struct cs_job_run *run, size_t i)
     begin_walk(run, i);
 }
 
+static bool is_of_moment(const struct cs_part_run *part, const struct cs_obs *o)
+{
+    return o->env.received_utc_ms >= part->seen_down_to_ms &&
+           o->env.received_utc_ms <= part->seen_down_to_ms + 1;
+}
+
+/* Keeps of the moment what no job before this one has told, in the order of ids as far as its looks fit a feedback.
+ * @return false: not all of it, part->after is where to go on, or the run has failed */
+static bool take_moment(struct cs_job_run *run, struct cs_part_run *part)
+{
+    size_t room = CS_FEEDBACK_LEFT_MAX, kept = 0, end;
+    char last[CS_ID_MAX + 1] = "";
+    bool whole = true;
+
+    cs_run_group(run);
+    for (size_t k = 0; k < run->n_obs; k++) /* of slices beside this one: a look each at most */
+        if (!is_of_moment(part, &run->obs[k]))
+            room -= room > 0;
+    for (size_t k = 0; k < run->n_obs; k = end) {
+        bool unsettled = false;
+
+        for (end = k; end < run->n_obs && strcmp(run->obs[end].env.id, run->obs[k].env.id) == 0;
+             end++)
+            unsettled = unsettled || cs_mail_is_unsettled(run, &run->obs[end]);
+        if (is_of_moment(part, &run->obs[k])) {
+            if (part->after != NULL && strcmp(run->obs[k].env.id, part->after) <= 0)
+                continue;
+            whole = whole && (!unsettled || room > 0);
+            if (!whole)
+                continue;
+            room -= unsettled;
+            memcpy(last, run->obs[k].env.id, sizeof(last));
+        }
+        memmove(&run->obs[kept], &run->obs[k], (end - k) * sizeof(*run->obs));
+        kept += end - k;
+    }
+    run->n_obs = kept;
+    if (whole || last[0] == '\0')
+        return whole;
+    free(part->after);
+    part->after = strdup(last);
+    if (part->after == NULL)
+        cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
+    return false;
+}
+
 /* The end of a walk inside one moment. */
 static void end_walk(struct cs_job_run *run, size_t i)
 {
@@ -241,7 +296,14 @@ static void end_walk(struct cs_job_run *run, size_t i)
         begin_walk(run, i);
         return;
     }
+    if (!take_moment(run, part)) {
+        if (!run->failed && set_cursor(run, i))
+            cs_part_end(run, i, CS_MORE, NULL);
+        return;
+    }
     part->dense = false;
+    free(part->after);
+    part->after = NULL;
     part->below = true; /* the moment is done */
     part->advanced = true;
     go_on(run, i);
@@ -346,6 +408,8 @@ static void on_page(struct cs_job_run *run, struct cs_call *call, struct cs_repl
     if (moved) {
         part->seen_down_to_ms = last_ms;
         part->below = false;
+        free(part->after); /* a moment of which only a page is left: told again */
+        part->after = NULL;
         part->advanced = true;
         go_on(run, i);
     } else if (part->seen_down_to_ms != CS_NEVER) {
@@ -366,13 +430,19 @@ static enum cs_step list(struct cs_job_run *run)
     for (size_t i = 0; i < run->job.n_parts; i++) {
         struct cs_part_run *part = &run->parts[i];
 
-        const char *at = part->cursor;
+        const char *at = part->cursor, *after = NULL;
 
         part->page_size = run->jobs->p.limits.slice_page;
         part->below = at != NULL && at[0] == '<';
         if (part->below)
             at++;
-        if (at != NULL && cs_time_parse(at, strlen(at), &part->seen_down_to_ms) < 0) {
+        if (at != NULL && (after = strchr(at, '>')) != NULL && after[1] != '\0' &&
+            (part->after = strdup(after + 1)) == NULL) {
+            cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
+            return CS_STEP_END;
+        }
+        if (at != NULL && cs_time_parse(at, part->after != NULL ? (size_t)(after - at) : strlen(at),
+                                        &part->seen_down_to_ms) < 0) {
             cs_run_fail_code(run, CS_REJECT, CS_CODE_CURSOR_REFUSED);
             return CS_STEP_END;
         }

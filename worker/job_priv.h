@@ -79,6 +79,7 @@ struct cs_part_run {
     bool dense;              /* inside one moment with more items than a page */
     size_t fresh;            /* dense: items that this walk brought and no other before */
     unsigned walks;          /* dense: begun */
+    char *after; /* of that moment what comes after this id, the rest is done; NULL: all of it */
     uint64_t *known; /* dense: hashes of what was seen, a table with open addresses; 0: free */
     size_t n_known, cap_known;
 };
@@ -241,6 +242,8 @@ enum cs_step cs_mail_read_step(struct cs_job_run *run); /* full messages of what
 enum cs_step
 cs_mail_attachments_step(struct cs_job_run *run); /* attachment lists of what will be published */
 enum cs_step cs_mail_publish_step(struct cs_job_run *run); /* records and looks */
+/** Will a look at this item of a list be owed, although the list told all of it? */
+bool cs_mail_is_unsettled(const struct cs_job_run *run, const struct cs_obs *o);
 extern const char cs_mail_select_envelope[];
 extern const char cs_mail_select_full[];
 extern const char cs_mail_select_list[];

@@ -92,6 +92,7 @@ static void run_free(struct cs_job_run *run)
         free(run->parts[i].cursor);
         free(run->parts[i].last_link);
         free(run->parts[i].known);
+        free(run->parts[i].after);
     }
     free(run->parts);
     free(run->obs);
