@@ -1,6 +1,7 @@
 #include "common/conf_tenant.h"
 
 #include <dirent.h>
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -491,7 +492,7 @@ static int read_excludes(struct reader *r)
                          &t->n_exclude_folders);
     while (cs_default_excludes[n] != NULL)
         n++;
-    t->exclude_folders = calloc(n, sizeof(*t->exclude_folders));
+    t->exclude_folders = calloc(n > 0 ? n : 1, sizeof(*t->exclude_folders));
     if (t->exclude_folders == NULL)
         return no_memory(r);
     for (; t->n_exclude_folders < n; t->n_exclude_folders++) {
@@ -575,6 +576,7 @@ static int add_tenant(struct cs_tenant_set *set, const char *path, const struct 
 
     if (r < 0)
         return r;
+    assert(t != NULL); /* else read_tenant() has said so */
     size_t at = 0;
     while (at < set->n && strcmp(set->tenants[at]->name, t->name) < 0)
         at++;

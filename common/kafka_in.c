@@ -438,7 +438,7 @@ int cs_kafka_in_committed(struct cs_kafka_in *in, const int32_t *partitions, siz
             r = -EIO;
             goto out;
         }
-        offsets[i].topic = in->topics[(size_t)i / n];
+        offsets[i].topic = in->topics[n > 0 ? (size_t)i / n : 0];
         offsets[i].partition = tp->partition;
         offsets[i].offset = tp->offset >= 0 ? tp->offset : -1;
         if (tp->metadata != NULL && tp->metadata_size > 0) {

@@ -122,11 +122,9 @@ static enum cs_kafka_result classify(struct cs_kafka_out *out, rd_kafka_error_t 
     snprintf(out->error, sizeof(out->error), "%s", rd_kafka_error_name(err));
     if (rd_kafka_error_code(err) == RD_KAFKA_RESP_ERR__FENCED)
         r = CS_KAFKA_FENCED;
-    else if (rd_kafka_error_is_fatal(err))
-        r = on_fatal;
-    else if (rd_kafka_error_txn_requires_abort(err))
+    else if (!rd_kafka_error_is_fatal(err) && rd_kafka_error_txn_requires_abort(err))
         r = CS_KAFKA_ABORT;
-    else if (rd_kafka_error_is_retriable(err))
+    else if (!rd_kafka_error_is_fatal(err) && rd_kafka_error_is_retriable(err))
         r = CS_KAFKA_AGAIN;
     else
         r = on_fatal; /* none of the three: the library says to treat it as fatal for the handle */

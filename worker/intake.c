@@ -329,7 +329,7 @@ static void keep(struct cs_intake *t, struct entry *e)
 static void take_message(struct cs_intake *t, const struct cs_kafka_msg *msg)
 {
     int r = cs_checkpoint_deliver(t->p.checkpoint, msg->partition, msg->offset);
-    struct cs_refusal why;
+    struct cs_refusal why = {0};
     struct cs_job job;
     struct entry *e;
 

@@ -202,6 +202,7 @@ static int read_date(struct cs_js v, int64_t *ret_days)
     int y, m, d, end = 0;
     int n = cs_js_str_into(v, text, sizeof(text));
 
+    // NOLINTNEXTLINE(cert-err34-c): four and two digits at most do not overflow
     if (n < 10 || sscanf(text, "%4d-%2d-%2d%n", &y, &m, &d, &end) != 3 || end != 10 || m < 1 ||
         m > 12 || d < 1 || d > 31)
         return -EINVAL;

@@ -57,6 +57,7 @@ static bool cancelled_date(struct cs_js v, char out[11], int64_t *days)
     int n = cs_js_str_into(v, text, sizeof(text));
     int y, m, d, end = 0;
 
+    // NOLINTNEXTLINE(cert-err34-c): four and two digits at most do not overflow
     if (n < 10 || sscanf(text + n - 10, "%4d-%2d-%2d%n", &y, &m, &d, &end) != 3 || end != 10 ||
         y < 2 || m < 1 || m > 12 || d < 1 || d > 31)
         return false;

@@ -73,8 +73,13 @@ static int load(const char *folder)
         (void)snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
         FILE *f = fopen(path, "rb");
         uint8_t *p = malloc(INPUT_MAX);
-        if (f == NULL || p == NULL)
+        if (f == NULL || p == NULL) {
+            if (f != NULL)
+                (void)fclose(f);
+            free(p);
+            (void)closedir(dir);
             return -1;
+        }
         files[n_files].n = fread(p, 1, INPUT_MAX, f);
         files[n_files++].p = p;
         (void)fclose(f); /* only read from */

@@ -146,6 +146,7 @@ static void test_prints_what_came(void **state)
 {
     (void)state;
     static const char *const t[] = {
+        // NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one text on two lines
         "{\"b\":1,\"a\":[true,false,null,{},[]],\"d\":1.50,\"e\":-1e+999,\"s\":\"q\\\"/"
         "\xC3\xA9\\u0001\\n\"}",
         "null",
