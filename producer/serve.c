@@ -508,7 +508,7 @@ static int take_request(struct cs_producer *p, const struct cs_kafka_msg *msg)
 {
     char tenant[CS_TENANT_MAX + 1], mailbox[CS_MAILBOX_MAX + 1];
     const char *rest, *reason = "not JSON", *refuse = NULL;
-    struct cs_outbox request;
+    struct cs_outbox request = {0};
     struct cs_json *doc = NULL;
     struct cs_mailbox *m;
     size_t rest_len;

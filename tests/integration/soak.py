@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""The long runs, by hand: 20,000 mails under kills, with one of three brokers killed, and 1,000 mails sent under kills.
+"""The long runs, by hand: 20,000 mails under kills, with one of three brokers killed, 1,000 mails sent under kills, late answers.
 
-    soak.py [kills] [broker] [send] [--seed N] [--messages N]      all if none is named
+    soak.py [kills] [broker] [send] [order] [--seed N] [--messages N]      all if none is named
 """
 
 import argparse
@@ -14,12 +14,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from crmtest import Kafka, run_test  # noqa: E402
 import crash  # noqa: E402
+import order  # noqa: E402
 import sending  # noqa: E402
 
 
 def main():
     parser = argparse.ArgumentParser(prog="./run soak", description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", choices=["kills", "broker", "send", []], default=[])
+    parser.add_argument("what", nargs="*", choices=["kills", "broker", "send", "order", []], default=[])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--messages", type=int, default=20000, help="mails in all")
     options = parser.parse_args()
@@ -50,7 +51,12 @@ def main():
     def send(t):
         sending.run(t, Kafka.own(t), seed, mailboxes=10, requests=1000, worker_kills=50, producer_kills=10, deadline_s=900)
 
-    stories = {"kills": kills, "broker": broker, "send": send}
+    def late(t):
+        kafka = Kafka.own(t)
+        for collapse in (0, 100):
+            order.run(t, kafka, seed, mailboxes=3, messages=400, rate=20, phases=((collapse, 90),), deadline_s=900, workers=2)
+
+    stories = {"kills": kills, "broker": broker, "send": send, "order": late}
     results = [run_test(stories[name]) for name in options.what or list(stories)]
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return 0 if all(results) else 1

@@ -113,6 +113,28 @@ def doubles(records):
     return [f"twice: {key} of job {job}" for (job, key), n in seen.items() if n > 1]
 
 
+def backwards(records, truths, tenant):
+    """Records of a mail that show an older state than the one before them, in offset order; and any behind its deletion."""
+    at, wrong, last = {}, [], {}
+    for truth in truths:
+        for n, change in enumerate(truth["history"]):
+            key = f"{tenant}/{truth['mailbox']}/email/{change['id']}"
+            at[key, change["changeKey"]] = n
+    for record in records:
+        if record.value is None or "/email/" not in record.key:
+            continue
+        value = record.json
+        if value["change"] == "deleted":
+            last[record.key] = float("inf")
+        elif value["change"] in ("upserted", "moved"):
+            # what is not in the history is how the mailbox began
+            version = at.get((record.key, value["version"]["change_key"]), -1)
+            if version < last.get(record.key, -1):
+                wrong.append(f"older: {record.key} went from version {last[record.key]} to {version} in job {value['job_id']}")
+            last[record.key] = version
+    return wrong
+
+
 # --- calendar -------------------------------------------------------------------------------------------
 
 
