@@ -83,11 +83,39 @@ static struct cs_producer_tenant *tenant_of(struct cs_producer *p, const struct 
     return cs_strmap_get(&p->by_tenant, m->tenant, strlen(m->tenant));
 }
 
+#define DENIED_ENOUGH 20 /* so many and none that is not: all of them are */
+
+/* Is each mailbox of this one's tenant denied, as far as they are here? One alone says nothing about the app. */
+static bool all_are_denied(const struct cs_producer *p, const struct cs_mailbox *m)
+{
+    size_t n = 0;
+
+    for (int32_t i = 0; i < p->n_partitions; i++) {
+        const struct cs_mailbox *other;
+        size_t slot = 0;
+
+        if (p->owned[i].part == NULL)
+            continue;
+        while ((other = cs_strmap_next(&p->owned[i].part->mailboxes, &slot, NULL)) != NULL) {
+            if (other->conf == NULL || strcmp(other->tenant, m->tenant) != 0)
+                continue;
+            if (other->parked != CS_CODE_MAILBOX_DENIED)
+                return false;
+            if (++n == DENIED_ENOUGH)
+                return true;
+        }
+    }
+    return n > 1;
+}
+
 enum cs_code cs_producer_tenant_code(struct cs_producer *p, const struct cs_mailbox *m)
 {
     const struct cs_producer_tenant *t = tenant_of(p, m);
 
-    return t != NULL ? t->parked : CS_CODE_NONE;
+    if (t != NULL && t->parked != CS_CODE_NONE)
+        return t->parked;
+    return m->parked == CS_CODE_MAILBOX_DENIED && all_are_denied(p, m) ? CS_CODE_MAILBOX_DENIED
+                                                                       : CS_CODE_NONE;
 }
 
 static const struct cs_tenant *conf_of(const struct cs_tenant_set *set, const struct cs_mailbox *m)

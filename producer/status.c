@@ -39,6 +39,10 @@ static const char *const no_answer =
     "Check that workers run and have the same configuration: no job was answered for a while.";
 static const char *const not_configured =
     "The mailbox is not in the configuration any more; its records stay.";
+static const char *const app_denied =
+    "Every mailbox of this customer is denied: check the permissions and admin consent of the app, "
+    "and "
+    "that the group it is restricted to is the right one. A change can take hours to count.";
 static const char *const unreadable =
     "The state of this mailbox on the state topic cannot be read; see the log for the entry.";
 
@@ -93,6 +97,10 @@ void cs_status_of(const struct cs_mailbox *m, const struct cs_schedule_conf *c,
                          : "mailbox";
         ret->heals_itself = false;
         ret->advice = advice[parked];
+        if (parked == CS_CODE_MAILBOX_DENIED && tenant_code == CS_CODE_MAILBOX_DENIED) {
+            ret->cause = "tenant";
+            ret->advice = app_denied;
+        }
         return;
     }
     ret->state = m->phase == CS_BOX_BACKFILL ? CS_STATE_BACKFILL

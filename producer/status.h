@@ -19,7 +19,8 @@ struct cs_status {
 };
 
 /**
- * @param[in] tenant_code  why the whole tenant waits; CS_CODE_NONE: it does not
+ * @param[in] tenant_code  why the whole tenant waits; CS_CODE_NONE: it does not. CS_CODE_MAILBOX_DENIED: each of its
+ *                         mailboxes is denied, which is hardly an affair of this one
  * @param[in] now_ms       UTC
  */
 void cs_status_of(const struct cs_mailbox *m, const struct cs_schedule_conf *c,

@@ -983,6 +983,7 @@ static void test_lost_job(void **state)
 }
 
 /* States of a status: by schedule, by code, and what is asked of people. */
+/* contract: mailbox.all_of_them */
 static void test_status(void **state)
 {
     struct cs_mailbox *m = live_box();
@@ -998,6 +999,14 @@ static void test_status(void **state)
     cs_status_of(m, &conf, CS_CODE_CREDENTIALS_REFUSED, T, &st);
     assert_int_equal(st.state, CS_STATE_NEEDS_ADMIN);
     assert_string_equal(st.cause, "tenant");
+    m->parked = CS_CODE_MAILBOX_DENIED;
+    cs_status_of(m, &conf, CS_CODE_NONE, T, &st);
+    assert_string_equal(st.cause, "mailbox");
+    cs_status_of(m, &conf, CS_CODE_MAILBOX_DENIED, T, &st); /* and every other of its tenant */
+    assert_int_equal(st.code, CS_CODE_MAILBOX_DENIED);
+    assert_string_equal(st.cause, "tenant");
+    assert_non_null(strstr(st.advice, "consent"));
+    m->parked = CS_CODE_NONE;
     m->failures = 1;
     m->fault = (struct cs_fault){.code = CS_CODE_SERVICE_UNAVAILABLE, .scope = CS_SCOPE_SERVICE};
     cs_status_of(m, &conf, CS_CODE_NONE, T + 1000, &st);

@@ -36,9 +36,10 @@ def test_a_wrong_secret_parks_its_tenant_and_no_other(t):
     check_equal((producer.stop(), worker.stop()), (0, 0), "exit codes")
 
 
+# contract: mailbox.all_of_them
 # contract: mailbox.denied mailbox.one_of_many fact.17.denied_flips
 def test_a_denied_mailbox_is_parked_and_comes_back(t):
-    bed = Bed(t, Kafka.shared(t), mailboxes=2, messages=40, events=4, seed=32)
+    bed = Bed(t, Kafka.shared(t), mailboxes=2, messages=40, events=4, seed=32, settings={"schedule.status_interval_ms": 1000})
     denied = bed.mailboxes[1]
     bed.graph.post(f"/mailboxes/{denied}/state", {"state": "denied"})
     producer, worker = bed.site.producer(), bed.site.worker()
@@ -52,6 +53,14 @@ def test_a_denied_mailbox_is_parked_and_comes_back(t):
     wait_for(lambda: status(bed)[f"{TENANT}/{denied}"].get("code") == "mailbox_denied", 60, "parked again")
     removed = [r for r in bed.records() if f"/{denied}/" in r.key and r.json["change"] in ("deleted", "left_scope")]
     check_equal(removed, [], "deletions because access was lost")
+    check_equal(status(bed)[f"{TENANT}/{denied}"]["cause"], "mailbox", "whose affair it is")
+    # every mailbox denied is the app's affair, until one of them is not
+    for mailbox in bed.mailboxes:
+        bed.graph.post(f"/mailboxes/{mailbox}/state", {"state": "denied"})
+    keys = [f"{TENANT}/{m}" for m in bed.mailboxes]
+    wait_for(lambda: [status(bed)[k].get("cause") for k in keys] == ["tenant"] * 2, 60, "the app is said to be denied")
+    bed.graph.post(f"/mailboxes/{bed.mailboxes[0]}/state", {"state": "ok"})
+    wait_for(lambda: [status(bed)[k].get("cause") for k in keys] == [None, "mailbox"], 60, "one of two is denied")
     check_equal((producer.stop(), worker.stop()), (0, 0), "exit codes")
 
 
