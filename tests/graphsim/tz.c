@@ -76,8 +76,8 @@ static const struct zone zones[] = {
     {"Turkey Standard Time", "Europe/Istanbul", 3 * H, NO_DST},
     {"Russian Standard Time", "Europe/Moscow", 3 * H, NO_DST},
     {"Arabian Standard Time", "Asia/Dubai", 4 * H, NO_DST},
-    {"India Standard Time", "Asia/Calcutta", 5 * H + 1800, NO_DST},
-    {"Nepal Standard Time", "Asia/Katmandu", 5 * H + 2700, NO_DST},
+    {"India Standard Time", "Asia/Kolkata", 5 * H + 1800, NO_DST},
+    {"Nepal Standard Time", "Asia/Kathmandu", 5 * H + 2700, NO_DST},
     {"China Standard Time", "Asia/Shanghai", 8 * H, NO_DST},
     {"Singapore Standard Time", "Asia/Singapore", 8 * H, NO_DST},
     {"Tokyo Standard Time", "Asia/Tokyo", 9 * H, NO_DST},
@@ -112,8 +112,8 @@ static const struct {
     {"Europe/Kiev", "FLE Standard Time"},
     {"Europe/Rome", "W. Europe Standard Time"},
     {"Europe/Madrid", "Romance Standard Time"},
-    {"Asia/Kolkata", "India Standard Time"},
-    {"Asia/Kathmandu", "Nepal Standard Time"},
+    {"Asia/Calcutta", "India Standard Time"},
+    {"Asia/Katmandu", "Nepal Standard Time"},
     {"Australia/Melbourne", "AUS Eastern Standard Time"},
 };
 
