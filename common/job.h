@@ -48,7 +48,7 @@ enum cs_mode {
     CS_MODE_PREVIEW, /* "preview": one page of the newest mail, so that a person sees something */
 };
 
-#define CS_JOB_PARTS_MAX   8
+#define CS_JOB_PARTS_MAX   32
 #define CS_JOB_ITEMS_MAX   200
 #define CS_JOB_FOLDERS_MAX 5000
 #define CS_JOB_ROWS_MAX    2000

@@ -63,9 +63,10 @@ static bool is_mailbox_affair(const struct cs_fault *fault)
     }
 }
 
-static void drop_cursor(struct cs_box_folder *f, enum cs_stream_phase phase)
+static void drop_cursor(struct cs_box_folder *f, enum cs_stream_phase phase, int64_t now_ms)
 {
     f->phase = phase;
+    f->last_poll_ms = now_ms;
     free(f->cursor);
     f->cursor = NULL;
     f->round_start_ms = CS_TIME_NONE;
@@ -120,10 +121,14 @@ static int apply_mail_part(struct cs_mailbox *m, const struct cs_schedule_conf *
         /* An anchor has published nothing: it begins again. Anything else has, so that only a
          * comparison with what is out there (mail.resync) can go on from here. */
         if (f->phase == CS_STREAM_ANCHOR) {
-            drop_cursor(f, CS_STREAM_ANCHOR);
+            drop_cursor(f, CS_STREAM_ANCHOR, now_ms);
             hold_folder(f, c, part, now_ms, random); /* never in a tight circle */
         } else {
-            drop_cursor(f, CS_STREAM_RESYNC_PENDING);
+            drop_cursor(f, CS_STREAM_RESYNC_PENDING, now_ms);
+            /* where one is dead the others are, as a rule: they are asked at once, to be compared together */
+            for (size_t i = 0; i < m->n_folders; i++)
+                m->folders[i]->asked_by_counts =
+                    m->folders[i]->asked_by_counts || m->folders[i]->phase == CS_STREAM_LIVE;
         }
         return 0;
     case CS_REJECT:
@@ -133,13 +138,14 @@ static int apply_mail_part(struct cs_mailbox *m, const struct cs_schedule_conf *
         hold_folder(f, c, part, now_ms, random);
         if (part->fault.code == CS_CODE_CURSOR_REFUSED) {
             drop_cursor(f,
-                        f->phase == CS_STREAM_ANCHOR ? CS_STREAM_ANCHOR : CS_STREAM_RESYNC_PENDING);
+                        f->phase == CS_STREAM_ANCHOR ? CS_STREAM_ANCHOR : CS_STREAM_RESYNC_PENDING,
+                        now_ms);
         } else if (part->fault.code == CS_CODE_FOLDER_GONE) {
             /* The tree says whether it is gone; where the tree has it again and again, what is asked
              * for its content knows better. */
             m->listing_asked = true;
             if (f->failures >= GONE_TRIES) {
-                drop_cursor(f, CS_STREAM_GONE_PENDING);
+                drop_cursor(f, CS_STREAM_GONE_PENDING, now_ms);
                 f->resync_owed = false;
             }
         }
@@ -196,7 +202,7 @@ static int apply_resync_part(struct cs_mailbox *m, const struct cs_schedule_conf
         if (part->fault.code == CS_CODE_FOLDER_GONE && mode == CS_MODE_RESYNC) {
             m->listing_asked = true;
             if (f->failures >= GONE_TRIES)
-                drop_cursor(f, CS_STREAM_GONE_PENDING);
+                drop_cursor(f, CS_STREAM_GONE_PENDING, now_ms);
         }
         return 0;
     case CS_FATAL: break;

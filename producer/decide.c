@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "common/backoff.h"
-#define DAY_MS  INT64_C(86400000)
-#define HOUR_MS INT64_C(3600000)
+#define DAY_MS           INT64_C(86400000)
+#define HOUR_MS          INT64_C(3600000)
+#define REPAIR_GATHER_MS 3000
 
 /* A time that was written by a clock ahead of ours must not stop anything. */
 static int64_t past(int64_t t_ms, int64_t now_ms)
@@ -145,9 +146,14 @@ static int64_t folder_due(const struct cs_mailbox *m, const struct cs_schedule_c
 }
 
 /* When a folder is to be compared with the index since something is wrong with it; CS_NEVER: nothing is. */
-static int64_t repair_due(const struct cs_mailbox *m, const struct cs_box_folder *f, int64_t now_ms)
+static int64_t repair_due(const struct cs_mailbox *m, const struct cs_schedule_conf *c,
+                          const struct cs_box_folder *f, int64_t now_ms)
 {
-    int64_t due = m->first_seen_ms;
+    /* where one cursor is dead the others are too, as a rule: a moment, so that they share a reading of the index */
+    int64_t due =
+        f->last_poll_ms != CS_TIME_NONE
+            ? past(f->last_poll_ms, now_ms) + earlier(c->resync_gather_ms, REPAIR_GATHER_MS)
+            : m->first_seen_ms;
 
     if (!f->has_stream ||
         (f->phase != CS_STREAM_RESYNC_PENDING && f->phase != CS_STREAM_GONE_PENDING))
@@ -254,7 +260,7 @@ static struct candidate live_work(const struct cs_mailbox *m, const struct cs_sc
             better(&best, CS_JOB_MAIL_DELTA, CS_MODE_LIVE, folder_due(m, c, f, oldest, now_ms));
         else if (f->has_stream && f->phase == CS_STREAM_FIRST && looks_count(m))
             better(&best, CS_JOB_MAIL_DELTA, CS_MODE_FIRST, folder_due(m, c, f, oldest, now_ms));
-        better(&best, CS_JOB_MAIL_RESYNC, CS_MODE_RESYNC, repair_due(m, f, now_ms));
+        better(&best, CS_JOB_MAIL_RESYNC, CS_MODE_RESYNC, repair_due(m, c, f, now_ms));
     }
     better(&best, CS_JOB_MAIL_ITEMS, CS_MODE_NONE, items_due(m, c, now_ms));
     if (m->cal.phase == CS_STREAM_LIVE)
@@ -430,13 +436,16 @@ static void issue_delta(struct cs_mailbox *m, const struct cs_schedule_conf *c,
 static void issue_resync(struct cs_mailbox *m, const struct cs_schedule_conf *c,
                          struct cs_box_inflight *in, enum cs_mode why, int64_t now_ms)
 {
+    int64_t soon =
+        why == CS_MODE_RESYNC ? REPAIR_GATHER_MS : 0; /* what will be due in a moment comes along */
+
     for (size_t i = 0; i < m->n_folders && in->n_parts < CS_JOB_PARTS_MAX; i++) {
         const struct cs_box_folder *f = m->folders[i];
-        int64_t due = why == CS_MODE_RESYNC ? repair_due(m, f, now_ms)
+        int64_t due = why == CS_MODE_RESYNC ? repair_due(m, c, f, now_ms)
                       : why == CS_MODE_LIVE ? proof_due(m, c, f, now_ms)
                                             : audit_due(m, c, f, now_ms);
 
-        if (due <= now_ms)
+        if (due <= now_ms + soon)
             in->parts[in->n_parts++] =
                 (struct cs_box_part){f->hash, -1, f->generation,
                                      f->phase == CS_STREAM_GONE_PENDING ? CS_MODE_GONE
