@@ -264,10 +264,17 @@ static int apply_calendar(struct cs_mailbox *m, const struct cs_schedule_conf *c
         }
         return 0;
     case CS_RESYNC:
-        cal->phase = CS_STREAM_RESYNC_PENDING;
-        free(cal->cursor);
-        cal->cursor = NULL;
-        cal->round_start_ms = CS_TIME_NONE;
+        if (m->conf != NULL) {
+            /* walked anew: what its walk does not tell of the table is looked up by id */
+            cs_calendar_roll(cal, m->conf, now_ms);
+            cal->failures++;
+            cal->retry_ms = retry_at(c, part->retry_after_ms, cal->failures, now_ms, random);
+        } else {
+            cal->phase = CS_STREAM_RESYNC_PENDING;
+            free(cal->cursor);
+            cal->cursor = NULL;
+            cal->round_start_ms = CS_TIME_NONE;
+        }
         return 0;
     case CS_RETRY:
     case CS_REJECT:

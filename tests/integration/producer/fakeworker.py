@@ -50,7 +50,7 @@ class FakeWorker:
         self.hold = False
         self.trees = collections.defaultdict(lambda: list(TREE))
         self.slice_pages = collections.Counter()
-        self.answers = {"folders": self.folders, "mail.slice": self.slices, "mail.delta": self.delta,
+        self.answers = {"folders": self.folders, "mail.slice": self.slices, "mail.resync": self.resync, "mail.delta": self.delta,
                         "mail.items": self.plain, "calendar.delta": self.calendar, "probe": self.plain}
         self.error = None
         self.answered = 0
@@ -98,6 +98,11 @@ class FakeWorker:
 
     def cursor(self, job, part):
         return f"/v1.0/users/{job['mailbox']}/mailFolders/{part['stream'][5:]}/messages/delta?$deltatoken={uuid.uuid4().hex}"
+
+    def resync(self, job):
+        zeros = {"listed": 0, "indexed": 0, "missing": 0, "stale": 0, "extra": 0, "digest": "0" * 16}
+        return self.base(job, parts=[self.part(p, compared=zeros, **({"cursor": self.cursor(job, p)} if p["mode"] == "resync" else {}))
+                                     for p in job["parts"]])
 
     def delta(self, job):
         return self.base(job, parts=[self.part(p, cursor=self.cursor(job, p)) for p in job["parts"]])
