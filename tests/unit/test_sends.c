@@ -354,7 +354,7 @@ static void test_the_last_sweep_comes_long_after_the_last_end(void **state)
 
     (void)state;
     for (int i = 0; i < 2; i++) {
-        char id[8];
+        char id[16];
 
         snprintf(id, sizeof(id), "r%d", i);
         take(m, id, T + i * 599999);
