@@ -213,6 +213,52 @@ static char *domain_of(const char *s, const char **why)
     return copy;
 }
 
+/* An address or a domain, in lower case, the domain in IDNA form. */
+static char *contact_of(const char *s, const char **why)
+{
+    const char *at = strrchr(s, '@');
+    char *domain = NULL, *whole = NULL;
+    size_t local;
+
+    if (!plain_text(s) || strpbrk(s, " *") != NULL || at == s || strlen(s) > CS_MAILBOX_MAX) {
+        *why = "not an address or a domain";
+        return NULL;
+    }
+    domain = domain_of(at != NULL ? at + 1 : s, why);
+    if (domain == NULL || at == NULL)
+        return domain;
+    local = (size_t)(at - s) + 1;
+    whole = malloc(local + strlen(domain) + 1);
+    if (whole == NULL) {
+        *why = NULL;
+    } else {
+        memcpy(whole, s, local);
+        memcpy(whole + local, domain, strlen(domain) + 1);
+        lower(whole);
+    }
+    free(domain);
+    return whole;
+}
+
+static char *pattern_of(const char *s, const char **why)
+{
+    char *copy;
+
+    if (strchr(s, '*') == NULL)
+        return contact_of(s, why);
+    for (const char *c = s; *c != '\0'; c++) {
+        /* part of a domain has no IDNA form to be compared in */
+        if (*c <= ' ' || *c > '~' || strlen(s) > CS_MAILBOX_MAX) {
+            *why = "not an address or a domain; with a *, in ASCII (xn--...)";
+            return NULL;
+        }
+    }
+    copy = copy_of(s, why);
+    if (copy != NULL)
+        lower(copy);
+    return copy;
+}
+
 static char *folder_of(const char *s, const char **why)
 {
     size_t n = strlen(s);
@@ -252,46 +298,49 @@ static int read_list(const struct reader *r, const char *key, size_t max, elemen
 
 /* --- mailboxes --------------------------------------------------------------------------------- */
 
-static int add_mailbox(struct reader *r, size_t *cap, char *mailbox)
-{
-    struct cs_tenant *t = r->t;
+struct strings {
+    char **list;
+    size_t n, cap;
+};
 
-    if (t->n_mailboxes == *cap) {
-        size_t more = *cap < 64 ? 64 : *cap * 2;
-        char **list = realloc(t->mailboxes, more * sizeof(*list));
+static int add_string(const struct reader *r, struct strings *to, char *s)
+{
+    if (to->n == to->cap) {
+        size_t more = to->cap < 64 ? 64 : to->cap * 2;
+        char **list = realloc(to->list, more * sizeof(*list));
         if (list == NULL) {
-            free(mailbox);
+            free(s);
             return no_memory(r);
         }
-        t->mailboxes = list;
-        *cap = more;
+        to->list = list;
+        to->cap = more;
     }
-    t->mailboxes[t->n_mailboxes++] = mailbox;
+    to->list[to->n++] = s;
     return 0;
 }
 
-static int read_mailboxes_file(struct reader *r)
+/* One entry a line, # for comments, added to what is there. */
+static int read_lines(const struct reader *r, const char *key, const char *file, size_t max,
+                      const char *what, element_fn element, char ***list, size_t *n_list)
 {
-    struct cs_tenant *t = r->t;
-    size_t cap = t->n_mailboxes;
+    struct strings to = {*list, *n_list, *n_list};
     unsigned line = 0;
     struct cs_buf text;
     int result;
 
     cs_buf_init(&text, 0);
-    result = cs_read_file(t->mailboxes_file, CS_CONF_FILE_MAX, &text);
+    result = cs_read_file(file, CS_CONF_FILE_MAX, &text);
     if (result < 0) {
-        (void)cs_conf_fail(r->err, r->path, r->group->line, "mailboxes_file", "%s: %s",
-                           t->mailboxes_file, strerror(-result));
+        (void)cs_conf_fail(r->err, r->path, r->group->line, key, "%s: %s", file, strerror(-result));
         goto out;
     }
     if (strlen(text.data) != text.len) {
-        result = cs_conf_fail(r->err, t->mailboxes_file, 0, NULL, "a NUL byte");
+        result = cs_conf_fail(r->err, file, 0, NULL, "a NUL byte");
         goto out;
     }
     for (char *at = text.data, *next; *at != '\0'; at = next) {
         size_t n = strcspn(at, "\n");
-        const char *why;
+        const char *why = "";
         next = at + n + (at[n] == '\n');
         at[n] = '\0';
         line++;
@@ -304,22 +353,22 @@ static int read_mailboxes_file(struct reader *r)
             at[n - 1] = '\0';
         if (*at == '\0')
             continue;
-        char *mailbox = mailbox_of(at, &why);
-        if (mailbox == NULL)
-            result = why == NULL ? no_memory(r)
-                                 : cs_conf_fail(r->err, t->mailboxes_file, line, NULL, "%s", why);
-        else if (t->n_mailboxes >= CS_MAILBOXES_MAX)
-            result = cs_conf_fail(r->err, t->mailboxes_file, line, NULL, "more than %d mailboxes",
-                                  CS_MAILBOXES_MAX);
+        char *entry = element(at, &why);
+        if (entry == NULL)
+            result = why == NULL ? no_memory(r) : cs_conf_fail(r->err, file, line, NULL, "%s", why);
+        else if (to.n >= max)
+            result = cs_conf_fail(r->err, file, line, NULL, "more than %zu %s", max, what);
         if (result < 0) {
-            free(mailbox);
+            free(entry);
             goto out;
         }
-        result = add_mailbox(r, &cap, mailbox);
+        result = add_string(r, &to, entry);
         if (result < 0)
             goto out;
     }
 out:
+    *list = to.list;
+    *n_list = to.n;
     cs_buf_clear(&text);
     return result;
 }
@@ -354,7 +403,8 @@ static int read_mailboxes(struct reader *r)
     if (result == 0)
         result = read_path(r, r->group, "mailboxes_file", &t->mailboxes_file);
     if (result == 0 && t->mailboxes_file != NULL)
-        result = read_mailboxes_file(r);
+        result = read_lines(r, "mailboxes_file", t->mailboxes_file, CS_MAILBOXES_MAX, "mailboxes",
+                            mailbox_of, &t->mailboxes, &t->n_mailboxes);
     if (result < 0)
         return result;
     sort_unique(t->mailboxes, &t->n_mailboxes);
@@ -440,6 +490,116 @@ static int read_credentials(struct reader *r)
     return 0;
 }
 
+/* --- what mail is held back --------------------------------------------------------------------- */
+
+/* Absent: *ret stays as it is. */
+static int read_skip(const struct reader *r, const char *key, bool *ret)
+{
+    static const char *const names[] = {"keep", "skip", NULL};
+    int choice = *ret;
+    int result = read_choice(r, key, names, "keep, skip", &choice);
+
+    *ret = choice != 0;
+    return result;
+}
+
+static int read_mail_rules(const struct reader *r, struct cs_mail_rules *rules)
+{
+    int result;
+
+    if ((result = read_skip(r, "internal_mail", &rules->skip_internal)) < 0 ||
+        (result = read_skip(r, "automated_mail", &rules->skip_automated)) < 0 ||
+        (result = read_skip(r, "private_mail", &rules->skip_private)) < 0 ||
+        (result = read_skip(r, "unknown_mail", &rules->skip_unknown)) < 0)
+        return result;
+    return read_list(r, "never_log", CS_PATTERNS_MAX, pattern_of, &rules->never_log,
+                     &rules->n_never_log);
+}
+
+static int read_mailbox_rules(const struct reader *r)
+{
+    static const char *const names[] = {
+        "mailbox", "internal_mail", "automated_mail", "private_mail", "unknown_mail", "never_log",
+        NULL};
+    static const char form[] =
+        "must be a list of groups: ( { mailbox = \"...\"; internal_mail = \"skip\"; } )";
+    const struct cs_node *node = cs_node_find(r->group, "mailbox_rules");
+    struct cs_tenant *t = r->t;
+
+    if (node == NULL)
+        return 0;
+    if (node->type != CS_NODE_LIST)
+        return refuse(r, node, "mailbox_rules", form);
+    if (node->n > CS_PATTERNS_MAX)
+        return cs_conf_fail(r->err, r->path, node->line, "mailbox_rules", "more than %d entries",
+                            CS_PATTERNS_MAX);
+    t->mailbox_rules = calloc(node->n + 1, sizeof(*t->mailbox_rules));
+    if (t->mailbox_rules == NULL)
+        return no_memory(r);
+    for (size_t i = 0; i < node->n; i++) {
+        struct cs_mailbox_rules *rules = &t->mailbox_rules[i];
+        struct reader one = {r->path, &node->children[i], t, r->err};
+        const struct cs_node *name;
+        const char *why = "required: one of the tenant's mailboxes";
+        int result;
+
+        if (one.group->type != CS_NODE_GROUP)
+            return refuse(r, one.group, "mailbox_rules", form);
+        if ((result = check_names(&one, one.group, names)) < 0)
+            return result;
+        name = cs_node_find(one.group, "mailbox");
+        t->n_mailbox_rules = i + 1;
+        if (name != NULL && name->type == CS_NODE_STR)
+            rules->mailbox = mailbox_of(name->s, &why);
+        if (rules->mailbox == NULL)
+            return why == NULL ? no_memory(r) : refuse(&one, name, "mailbox", why);
+        if (!cs_tenant_has_mailbox(t, rules->mailbox)) /* a slip would hold nothing back */
+            return refuse(&one, name, "mailbox", "not one of the tenant's mailboxes");
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(t->mailbox_rules[k].mailbox, rules->mailbox) == 0)
+                return refuse(&one, name, "mailbox", "comes twice");
+        rules->mail = t->mail;
+        rules->mail.never_log = NULL;
+        rules->mail.n_never_log = 0;
+        if ((result = read_mail_rules(&one, &rules->mail)) < 0)
+            return result;
+    }
+    return 0;
+}
+
+static bool skips_unknown(const struct cs_tenant *t)
+{
+    bool any = t->mail.skip_unknown;
+
+    for (size_t i = 0; i < t->n_mailbox_rules; i++)
+        any = any || t->mailbox_rules[i].mail.skip_unknown;
+    return any;
+}
+
+/* After mailboxes and own_domains. */
+static int read_filters(struct reader *r)
+{
+    struct cs_tenant *t = r->t;
+    int result;
+
+    if ((result = read_mail_rules(r, &t->mail)) < 0 || (result = read_mailbox_rules(r)) < 0 ||
+        (result = read_list(r, "automated_senders", CS_PATTERNS_MAX, pattern_of,
+                            &t->automated_senders, &t->n_automated_senders)) < 0 ||
+        (result = read_list(r, "contacts", CS_CONTACTS_MAX, contact_of, &t->contacts,
+                            &t->n_contacts)) < 0 ||
+        (result = read_path(r, r->group, "contacts_file", &t->contacts_file)) < 0)
+        return result;
+    if (t->contacts_file != NULL &&
+        (result = read_lines(r, "contacts_file", t->contacts_file, CS_CONTACTS_MAX, "contacts",
+                             contact_of, &t->contacts, &t->n_contacts)) < 0)
+        return result;
+    sort_unique(t->contacts, &t->n_contacts);
+    if (skips_unknown(t) && t->n_contacts == 0)
+        return refuse(r, cs_node_find(r->group, "unknown_mail"), "unknown_mail",
+                      "without contacts and contacts_file nothing would be published");
+    return 0;
+}
+
 /* --- a tenant ---------------------------------------------------------------------------------- */
 
 static bool is_guid(const char *s)
@@ -522,6 +682,15 @@ static int read_tenant(const char *path, const struct cs_node *group, struct cs_
                                         "exclude_folders",
                                         "send",
                                         "attachment_hosts",
+                                        "internal_mail",
+                                        "automated_mail",
+                                        "private_mail",
+                                        "unknown_mail",
+                                        "never_log",
+                                        "automated_senders",
+                                        "contacts",
+                                        "contacts_file",
+                                        "mailbox_rules",
                                         NULL};
     static const char *const private_names[] = {"busy_only", "skip", "full", NULL};
     static const char *const body_names[] = {"html", "text", "none", NULL};
@@ -551,7 +720,7 @@ static int read_tenant(const char *path, const struct cs_node *group, struct cs_
         (result = read_switch(&r, "send", &r.t->send)) < 0 ||
         (result = read_list(&r, "attachment_hosts", CS_DOMAINS_MAX, host_of, &r.t->attachment_hosts,
                             &r.t->n_attachment_hosts)) < 0 ||
-        (result = read_excludes(&r)) < 0)
+        (result = read_excludes(&r)) < 0 || (result = read_filters(&r)) < 0)
         goto out;
     r.t->private_events = (enum cs_private_rule)private_rule;
     if (r.t->calendar_past_days + r.t->calendar_future_days > CS_CALENDAR_DAYS_MAX) {
@@ -785,8 +954,26 @@ void cs_conf_sample_tenant(struct cs_buf *out)
         "private_events = \"busy_only\";\n\n"
         "# Bodies: \"html\", \"text\" or \"none\".\n"
         "body = \"html\";\n\n"
+        "# Mail that is held back: \"skip\", else \"keep\". Internal: nobody but own people in it. "
+        "Automated:\n"
+        "# machines and mailing lists, by header lines and senders. Private: marked private or "
+        "confidential.\n"
+        "# Unknown: nobody in it is a contact.\n"
+        "internal_mail = \"keep\";\n"
+        "automated_mail = \"keep\";\n"
+        "private_mail = \"keep\";\n"
+        "unknown_mail = \"keep\";\n"
+        "# No mail with any of these people: addresses, domains, * for any characters.\n"
+        "# never_log = [ \"lawyer.example\", \"*.lawyer.example\", \"works-council@*\" ];\n"
+        "# Machines, beside noreply@* and the like.\n"
+        "# automated_senders = [ \"*@alerts.example\" ];\n"
+        "# Contacts: addresses and domains; contacts_file names a file with one a line.\n"
+        "# contacts = [ \"fabrikam.example\" ];\n"
+        "# contacts_file = \"acme.contacts\";\n"
+        "# For single mailboxes, in place of the above (never_log: in addition).\n"
+        "# mailbox_rules = ( { mailbox = \"ann@contoso.example\"; private_mail = \"skip\"; } );\n\n"
         "# Folders left out, with all below them: well-known names, or paths like "
-        "\"Inbox/Projects\".\n"
+        "\"Inbox/Projects\"; * in a path\n# stands for any characters.\n"
         "exclude_folders = [ ");
     for (size_t i = 0; cs_default_excludes[i] != NULL; i++)
         cs_buf_addf(out, "%s\"%s\"", i > 0 ? (i % 4 == 0 ? ",\n    " : ", ") : "",

@@ -295,6 +295,11 @@ static const struct {
     {"pages", offsetof(struct cs_counts, pages)},
     {"requests", offsetof(struct cs_counts, requests)},
     {"bytes", offsetof(struct cs_counts, bytes)},
+    {"held_never_log", offsetof(struct cs_counts, held[0])},
+    {"held_private", offsetof(struct cs_counts, held[1])},
+    {"held_internal", offsetof(struct cs_counts, held[2])},
+    {"held_automated", offsetof(struct cs_counts, held[3])},
+    {"held_unknown", offsetof(struct cs_counts, held[4])},
     {"wait_ms", offsetof(struct cs_counts, wait_ms)},
 };
 

@@ -17,7 +17,8 @@ struct cs_counts {
     int64_t items;                               /* entries seen */
     int64_t upserts, moves, deletes, left_scope; /* records */
     int64_t pages, requests, bytes;              /* bytes: of answers, decoded */
-    int64_t wait_ms;                             /* spent on Retry-After inside the job */
+    int64_t held[5]; /* messages held back: never_log, private, internal, automated, unknown */
+    int64_t wait_ms; /* spent on Retry-After inside the job */
 };
 
 struct cs_fault {      /* an error without content */

@@ -49,6 +49,15 @@ void cs_tenant_free(struct cs_tenant *t)
     free_strings(t->own_domains, t->n_own_domains);
     free_strings(t->attachment_hosts, t->n_attachment_hosts);
     free_strings(t->exclude_folders, t->n_exclude_folders);
+    free_strings(t->mail.never_log, t->mail.n_never_log);
+    for (size_t i = 0; i < t->n_mailbox_rules; i++) {
+        free_strings(t->mailbox_rules[i].mail.never_log, t->mailbox_rules[i].mail.n_never_log);
+        free(t->mailbox_rules[i].mailbox);
+    }
+    free(t->mailbox_rules);
+    free_strings(t->automated_senders, t->n_automated_senders);
+    free_strings(t->contacts, t->n_contacts);
+    free(t->contacts_file);
     free(t->mailboxes_file);
     free(t->client_id);
     free(t->tenant_id);
@@ -89,13 +98,13 @@ const struct cs_tenant *cs_tenants_find(const struct cs_tenant_set *set, const c
     return NULL;
 }
 
-bool cs_tenant_has_mailbox(const struct cs_tenant *t, const char *mailbox)
+static bool in_sorted(char *const *list, size_t n, const char *s)
 {
-    size_t low = 0, high = t->n_mailboxes;
+    size_t low = 0, high = n;
 
     while (low < high) {
         size_t mid = low + (high - low) / 2;
-        int c = strcmp(t->mailboxes[mid], mailbox);
+        int c = strcmp(list[mid], s);
         if (c == 0)
             return true;
         if (c < 0)
@@ -104,6 +113,48 @@ bool cs_tenant_has_mailbox(const struct cs_tenant *t, const char *mailbox)
             high = mid;
     }
     return false;
+}
+
+bool cs_tenant_has_mailbox(const struct cs_tenant *t, const char *mailbox)
+{
+    return in_sorted(t->mailboxes, t->n_mailboxes, mailbox);
+}
+
+bool cs_tenant_has_contact(const struct cs_tenant *t, const char *contact)
+{
+    return in_sorted(t->contacts, t->n_contacts, contact);
+}
+
+const struct cs_mail_rules *cs_tenant_mail_rules(const struct cs_tenant *t, const char *mailbox)
+{
+    for (size_t i = 0; i < t->n_mailbox_rules; i++)
+        if (strcmp(t->mailbox_rules[i].mailbox, mailbox) == 0)
+            return &t->mailbox_rules[i].mail;
+    return &t->mail;
+}
+
+bool cs_wildcard_matches(const char *pattern, const char *text)
+{
+    const char *star = NULL,
+               *from = text; /* the last '*', and the text that it leaves to the rest */
+
+    while (*text != '\0') {
+        if (*pattern == '*') {
+            star = pattern++;
+            from = text;
+        } else if (*pattern == *text) {
+            pattern++;
+            text++;
+        } else if (star != NULL) {
+            pattern = star + 1; /* the star takes one more; earlier stars need not */
+            text = ++from;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return *pattern == '\0';
 }
 
 bool cs_tenant_owns_address(const struct cs_tenant *t, const char *address)
@@ -135,6 +186,11 @@ bool cs_tenant_folder_in_scope(const struct cs_tenant *t, const struct cs_folder
         if (f->well_known != NULL && f->well_known[0] != '\0' &&
             strcasecmp(entry, f->well_known) == 0)
             return false;
+        if (strchr(entry, '*') != NULL) {
+            if (f->path != NULL && cs_wildcard_matches(entry, f->path))
+                return false;
+            continue; /* what lies below it has its ancestors out */
+        }
         if (f->path != NULL && strncmp(f->path, entry, n) == 0 &&
             (f->path[n] == '\0' || f->path[n] == '/') && !is_well_known(entry))
             return false;

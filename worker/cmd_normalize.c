@@ -120,6 +120,7 @@ static int count_failure(struct run *run, int r)
 
 static int do_message(struct run *run, struct cs_js item)
 {
+    struct cs_decision decision;
     struct cs_envelope e;
     struct cs_record rec;
     int r;
@@ -134,6 +135,11 @@ static int do_message(struct run *run, struct cs_js item)
         run->counts.partial++;
         return 0;
     }
+    r = cs_filter_email(run->ctx.tenant, run->ctx.mailbox, item, &decision);
+    if (r == 0 && decision.publish == CS_PUBLISH_HOLD)
+        r = -EACCES;
+    if (r < 0)
+        return count_failure(run, r);
     r = cs_email_record(&run->ctx, item, NULL, CS_UPSERTED, NULL, (struct cs_js){0}, &rec);
     return r < 0 ? count_failure(run, r) : print_record(run, &rec);
 }

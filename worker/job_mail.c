@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "worker/filter.h"
 #include "worker/graph_url.h"
 #include "worker/job_priv.h"
 
@@ -22,6 +23,11 @@ const char cs_mail_select_envelope[] = "id,changeKey,parentFolderId,receivedDate
 const char cs_mail_select_full[] =
     FULL ",internetMessageHeaders"; /* headers only in a GET of one message */
 const char cs_mail_select_list[] = FULL;
+const char cs_mail_select_people[] =
+    "id,changeKey,parentFolderId,receivedDateTime,lastModifiedDateTime,isDraft,from,sender,"
+    "toRecipients,ccRecipients,bccRecipients,replyTo";
+
+#define SENSITIVITY "&$expand=singleValueExtendedProperties($filter=id%20eq%20'Integer%200x36')"
 
 /* A new list of reads; the last step's is over. */
 static struct cs_read_list *new_reads(struct cs_job_run *run, enum cs_asked asked, cs_member_fn fn)
@@ -129,6 +135,26 @@ static void on_message(struct cs_job_run *run, size_t member, int status, struct
     (void)cs_run_keep(run, reply);
 }
 
+/* What a slice listed as envelopes and the filters do not hold back by them is read whole. */
+enum cs_step cs_mail_sieve_step(struct cs_job_run *run)
+{
+    if (!cs_filter_envelopes_first(run->tenant, run->job.mailbox))
+        return CS_STEP_NEXT;
+    for (size_t i = 0; i < run->n_obs; i++) {
+        struct cs_decision d;
+
+        if (run->obs[i].item.p == NULL)
+            continue;
+        if (cs_filter_email(run->tenant, run->job.mailbox, run->obs[i].item, &d) < 0) {
+            cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
+            return CS_STEP_END;
+        }
+        if (d.publish == CS_PUBLISH_FULL)
+            run->obs[i].item = (struct cs_js){0};
+    }
+    return CS_STEP_NEXT;
+}
+
 /* Which items need their full message read: what was told (a walk has envelopes only), and what was said to have left a
  * folder and was told by no other. */
 enum cs_step cs_mail_read_step(struct cs_job_run *run)
@@ -139,7 +165,8 @@ enum cs_step cs_mail_read_step(struct cs_job_run *run)
     size_t i = 0;
 
     reads->want_text = run->tenant->body == CS_BODY_TEXT;
-    snprintf(select, sizeof(select), "?$select=%s", cs_mail_select_full);
+    snprintf(select, sizeof(select), "?$select=%s%s", cs_mail_select_full,
+             cs_tenant_mail_rules(run->tenant, run->job.mailbox)->skip_private ? SENSITIVITY : "");
     cs_run_group(run);
     while (!run->failed && cs_run_next_view(run, &i, &view)) {
         bool old = view.last != NULL && view.last->kind == CS_OBS_ITEM &&
@@ -226,9 +253,20 @@ static void sight_of(const struct cs_job_run *run, const struct cs_item_view *vi
     }
 }
 
-/* True if the item is to be published and could be decided. */
-static bool will_publish(const struct cs_job_run *run, const struct cs_item_view *view)
+/* Do the filters hold back what would be published? *ret says why. */
+static bool is_held(struct cs_job_run *run, const struct cs_item_view *view,
+                    struct cs_decision *ret)
 {
+    if (cs_filter_email(run->tenant, run->job.mailbox, view->last->item, ret) == 0)
+        return ret->publish == CS_PUBLISH_HOLD;
+    cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
+    return true;
+}
+
+/* True if the item is to be published and could be decided. */
+static bool will_publish(struct cs_job_run *run, const struct cs_item_view *view)
+{
+    struct cs_decision held;
     struct cs_ruling d;
     struct cs_sight s;
 
@@ -236,7 +274,7 @@ static bool will_publish(const struct cs_job_run *run, const struct cs_item_view
         return false;
     sight_of(run, view, &s);
     cs_look_decide(&s, &d);
-    return d.act == CS_ACT_UPSERT || d.act == CS_ACT_MOVED;
+    return (d.act == CS_ACT_UPSERT || d.act == CS_ACT_MOVED) && !is_held(run, view, &held);
 }
 
 /* ---- attachments -------------------------------------------------------------------------------------- */
@@ -336,6 +374,7 @@ static void settle(struct cs_job_run *run, const struct cs_item_view *view)
 {
     const char *id = view->first->env.id;
     const struct cs_look *asked = asked_of(run, id);
+    struct cs_decision held;
     struct cs_ruling d;
     struct cs_sight s;
 
@@ -353,6 +392,16 @@ static void settle(struct cs_job_run *run, const struct cs_item_view *view)
     }
     sight_of(run, view, &s);
     cs_look_decide(&s, &d);
+    if ((d.act == CS_ACT_UPSERT || d.act == CS_ACT_MOVED) && view->last->item.p != NULL &&
+        is_held(run, view, &held)) {
+        if (run->failed)
+            return;
+        run->out->feedback.counts.held[held.held]++;
+        cs_metric_add(run->jobs->held[held.held], 1);
+        /* what is being seen for the first time is not out there */
+        d.act = held.may_have_changed && run->job.type != CS_JOB_MAIL_SLICE ? CS_ACT_LEFT_SCOPE
+                                                                            : CS_ACT_NOTHING;
+    }
     if (d.act != CS_ACT_NOTHING &&
         (d.act == CS_ACT_DELETED || d.act == CS_ACT_LEFT_SCOPE || view->last->item.p != NULL))
         publish(run, view, &s, d.act);

@@ -23,6 +23,7 @@
 
 #include "common/backoff.h"
 #include "common/clock.h"
+#include "worker/filter.h"
 #include "worker/graph_url.h"
 #include "worker/job_priv.h"
 
@@ -77,7 +78,8 @@ static void ask_page(struct cs_job_run *run, size_t i)
         add_time(&path, "lt", spec->to_utc_ms);
     }
     cs_buf_addf(&path, "&$orderby=receivedDateTime%%20desc&$top=%u&$select=%s", page_size(run, i),
-                cs_mail_select_list);
+                cs_filter_envelopes_first(run->tenant, run->job.mailbox) ? cs_mail_select_people
+                                                                         : cs_mail_select_list);
     call = cs_run_call(run, cs_buf_steal(&path, NULL), CS_ASKED_MAILBOX, on_page, i);
     if (call != NULL)
         call->want_text = run->tenant->body == CS_BODY_TEXT;
@@ -453,6 +455,8 @@ static enum cs_step list(struct cs_job_run *run)
 
 const struct cs_job_step cs_job_mail_slice_steps[] = {
     {"list", list},
+    {"sieve", cs_mail_sieve_step},
+    {"read", cs_mail_read_step},
     {"attachments", cs_mail_attachments_step},
     {"publish", cs_mail_publish_step},
     {NULL, NULL},

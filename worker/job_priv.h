@@ -6,6 +6,7 @@
 #include "worker/graph_page.h"
 #include "worker/graph_url.h"
 #include "worker/index_scan.h"
+#include "worker/filter.h"
 #include "worker/job_run.h"
 #include "worker/look.h"
 
@@ -174,6 +175,7 @@ struct cs_jobs {
     int64_t swept_ms;
     uint64_t random;
     struct cs_metric *waits_ms, *retries;
+    struct cs_metric *held[CS_HELD_COUNT_]; /* messages, by reason */
 };
 
 /* ---- for job types ---------------------------------------------------------------------------------- */
@@ -238,6 +240,7 @@ extern const struct cs_job_step cs_job_probe_steps[];
 extern const struct cs_job_step cs_job_mail_send_steps[];
 
 /* job_mail.c: what the mail types share, as steps */
+enum cs_step cs_mail_sieve_step(struct cs_job_run *run);
 enum cs_step cs_mail_read_step(struct cs_job_run *run); /* full messages of what is told or left */
 enum cs_step
 cs_mail_attachments_step(struct cs_job_run *run); /* attachment lists of what will be published */
@@ -247,6 +250,7 @@ bool cs_mail_is_unsettled(const struct cs_job_run *run, const struct cs_obs *o);
 extern const char cs_mail_select_envelope[];
 extern const char cs_mail_select_full[];
 extern const char cs_mail_select_list[];
+extern const char cs_mail_select_people[]; /* what the filters need to know first */
 
 /* job_mail_delta.c */
 enum cs_step cs_mail_walk_step(struct cs_job_run *run);

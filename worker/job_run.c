@@ -50,6 +50,14 @@ int cs_jobs_new(const struct cs_jobs_params *p, struct cs_tenant_set *tenants, s
     jobs->random = (uint64_t)cs_clock_utc_ms();
     jobs->waits_ms = cs_metrics_counter(p->metrics, "crmsync_graph_wait_milliseconds_total", NULL,
                                         "Time that jobs waited because Graph asked them to.");
+    for (int i = 0; i < CS_HELD_COUNT_; i++) {
+        char label[64];
+
+        snprintf(label, sizeof(label), "reason=\"%s\"", cs_held_name((enum cs_held)i));
+        jobs->held[i] =
+            cs_metrics_counter(p->metrics, "crmsync_mail_held_total", label,
+                               "Messages that the customer's rules kept out of the records.");
+    }
     jobs->retries = cs_metrics_counter(p->metrics, "crmsync_graph_retries_total", NULL,
                                        "Requests sent again inside a job.");
     *ret = jobs;
@@ -934,6 +942,7 @@ static void drop_output(struct cs_job_run *run)
     cs_feedback_clear(&out->feedback);
     memset(out, 0, sizeof(*out));
     counts.upserts = counts.moves = counts.deletes = counts.left_scope = 0;
+    memset(counts.held, 0, sizeof(counts.held));
     out->feedback.counts = counts;
 }
 

@@ -286,6 +286,102 @@ static void test_references(void **state)
     cs_tenants_unref(NULL);
 }
 
+static void test_mail_rules(void **state)
+{
+    (void)state;
+    put("known", "# contacts\nEve@Fabrikam.example # one\nb\xC3\xBC"
+                 "cher.example\neve@fabrikam.example\n");
+    if (load("tenants = ( { name = \"a\"; " IDS CRED BOX
+             "internal_mail = \"skip\"; never_log = [ \"*@Court.example\", \"b\xC3\xBC"
+             "cher.example\" ];\n"
+             "automated_senders = [ \"alerts@*\" ]; contacts = [ \"z.example\" ]; contacts_file = "
+             "\"known\";\n"
+             "mailbox_rules = ( { mailbox = \"Ann@contoso.example\"; internal_mail = \"keep\";\n"
+             "  unknown_mail = \"skip\"; never_log = [ \"x@y.example\" ]; } ); } );") != 0)
+        fail_msg("%s", err.text);
+    const struct cs_tenant *t = cs_tenants_find(set, "a");
+    assert_true(t->mail.skip_internal && !t->mail.skip_unknown && !t->mail.skip_private);
+    assert_int_equal(t->mail.n_never_log, 2);
+    assert_string_equal(t->mail.never_log[0], "*@court.example");
+    assert_string_equal(t->mail.never_log[1], "xn--bcher-kva.example");
+    assert_string_equal(t->automated_senders[0], "alerts@*");
+    assert_int_equal(t->n_contacts, 3);
+    assert_true(cs_tenant_has_contact(t, "eve@fabrikam.example"));
+    assert_true(cs_tenant_has_contact(t, "xn--bcher-kva.example"));
+    assert_false(cs_tenant_has_contact(t, "fabrikam.example"));
+    const struct cs_mail_rules *own = cs_tenant_mail_rules(t, "ann@contoso.example");
+    assert_true(!own->skip_internal && own->skip_unknown);
+    assert_int_equal(own->n_never_log, 1);
+    assert_ptr_equal(cs_tenant_mail_rules(t, "bob@contoso.example"), &t->mail);
+
+    static const struct {
+        const char *text, *want;
+    } bad[] = {
+        {"internal_mail = true;", "internal_mail: must be one of keep, skip"},
+        {"never_log = [ \"a b.example\" ];", "never_log: not an address or a domain"},
+        {"never_log = [ \"*b\xC3\xBC"
+         "cher.example\" ];",
+         "never_log: not an address or a domain; with"},
+        {"contacts = [ \"*@x.example\" ];", "contacts: not an address or a domain"},
+        {"unknown_mail = \"skip\";", "unknown_mail: without contacts"},
+        {"contacts_file = \"nowhere\";", "contacts_file: "},
+        {"mailbox_rules = [ \"x\" ];", "mailbox_rules: must be a list of groups"},
+        {"mailbox_rules = ( { mailbox = \"eve@contoso.example\"; } );", "mailbox: not one of"},
+        {"mailbox_rules = ( { } );", "mailbox: required"},
+        {"mailbox_rules = ( { mailbox = \"ann@contoso.example\"; }, "
+         "{ mailbox = \"ann@contoso.example\"; } );",
+         "mailbox: comes twice"},
+        {"mailbox_rules = ( { mailbox = \"ann@contoso.example\"; body = \"none\"; } );",
+         "body: unknown key"},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        char text[1024];
+        snprintf(text, sizeof(text), "tenants = ( { name = \"a\"; " IDS CRED BOX "%s } );",
+                 bad[i].text);
+        assert_true(load(text) < 0);
+        if (strstr(err.text, bad[i].want) == NULL)
+            fail_msg("%s: %s", bad[i].text, err.text);
+    }
+}
+
+static void test_wildcards(void **state)
+{
+    static const struct {
+        const char *pattern, *text;
+        bool want;
+    } c[] = {
+        {"", "", true},
+        {"*", "", true},
+        {"**", "abc", true},
+        {"a*c", "abbc", true},
+        {"a*c", "ac", true},
+        {"a*c", "acb", false},
+        {"*b*", "abc", true},
+        {"*ab", "aab", true},
+        {"abc", "ab", false},
+        {"ab", "abc", false},
+        {"*a*a*a*b", "aaaaaaaaaaaaaaaa", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(c) / sizeof(c[0]); i++)
+        if (cs_wildcard_matches(c[i].pattern, c[i].text) != c[i].want)
+            fail_msg("%s %s", c[i].pattern, c[i].text);
+    char *excluded[] = {(char[]){"Inbox/*/Private"}, (char[]){"*Secret*"}};
+    struct cs_tenant t = {.exclude_folders = excluded, .n_exclude_folders = 2};
+    static const struct {
+        const char *path;
+        bool want;
+    } f[] = {{"Inbox/A/Private", false},
+             {"Inbox/A/B/Private", false},
+             {"Inbox/Private", true},
+             {"My Secrets", false},
+             {"Inbox", true}};
+    for (size_t i = 0; i < sizeof(f) / sizeof(f[0]); i++)
+        assert_int_equal(cs_tenant_folder_in_scope(
+                             &t, &(struct cs_folder_facts){"1", f[i].path, "", false, false}, true),
+                         f[i].want);
+}
+
 static void test_folder_scope(void **state)
 {
     (void)state;
@@ -326,13 +422,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(test_whole_tenant),
-        T(test_defaults),
-        T(test_files_beside),
-        T(test_refuses),
-        T(test_sample_loads),
-        T(test_references),
-        cmocka_unit_test(test_folder_scope),
+        T(test_whole_tenant), T(test_mail_rules),   T(test_wildcards),
+        T(test_defaults),     T(test_files_beside), T(test_refuses),
+        T(test_sample_loads), T(test_references),   cmocka_unit_test(test_folder_scope),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

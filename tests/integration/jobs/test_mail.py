@@ -247,6 +247,46 @@ def test_text_bodies_where_asked_for(t):
         check_equal(body and body["type"], kind, f"body {rule}: {str(body)[:100]}")
 
 
+# --- filters --------------------------------------------------------------------------------------------
+
+CANARY = "canary7f3a"
+ANN = {"name": "Ann", "address": "ann.other@contoso.example"}
+EVE = {"name": "Eve", "address": "eve@fabrikam.example"}
+HELD = {"name": CANARY, "address": CANARY + "@held.example"}
+# rules, what they hold back, the count that says so
+RULES = [
+    ({"never_log": ["*@held.example"]}, {"from": HELD, "to": [ANN]}, "never_log"),
+    ({"never_log": ["held.example"]}, {"from": EVE, "to": [ANN], "cc": [HELD]}, "never_log"),
+    ({"internal_mail": "skip"}, {"from": ANN, "to": [{"name": CANARY, "address": CANARY + "@contoso.example"}]}, "internal"),
+    ({"automated_mail": "skip"}, {"from": EVE, "headers": [{"name": "List-Id", "value": f"<{CANARY}.example>"}]}, "automated"),
+    ({"automated_mail": "skip"}, {"from": {"name": CANARY, "address": "noreply@fabrikam.example"}}, "automated"),
+    ({"unknown_mail": "skip", "contacts": ["fabrikam.example"], "private_mail": "skip"}, {"from": HELD, "to": [ANN]},
+     "unknown"),
+]
+
+
+def test_what_the_rules_hold_back_is_nowhere(t):
+    """Each rule, live and in a slice: the message that it holds back leaves a count and nothing else."""
+    for n, (rules, message, reason) in enumerate(RULES):
+        box = Box(t, "--messages", "30", only=("inbox",), name=f"rules{n}", **rules)
+        bed = box.bed
+        held, fine = (r["id"] for r in bed.ops(
+            {"op": "arrive", "subject": CANARY, "body": CANARY, "attachments": 1, "plain": True, **message},
+            {"op": "arrive", "subject": "fine", "body": "fine text", "plain": True, "from": EVE, "to": [ANN], "headers": []}))
+        slice_ = {"stream": "slices", "generation": 1, "mode": "slice", "slice_id": "0", "window": {"from": None, "to": None}}
+        for end in (box.walk("inbox"),
+                    bed.run(bed.job("mail.slice", [slice_], anchored_at=rfc3339(now()), **box.scope))):
+            check_equal(outcome(end), ["done"], f"{rules}")
+            check(CANARY not in str(end) and held not in str(end["records"]), f"{rules}: published")
+            check(end["feedback"]["counts"]["held_" + reason] > 0, f"{rules}: not counted: {end['feedback']['counts']}")
+            record = next(r["value"] for r in end["records"] if r["value"]["item_id"] == fine)
+            check_equal((record["subject"], record["body"]["content"] is not None), ("fine", True), f"{rules}")
+        # what is held back by its people is not even downloaded by the slice; a change of it says nothing either
+        bed.ops({"op": "patch", "id": held, "set": {"isRead": True}}, {"op": "move", "id": held, "to": "archive"})
+        end = box.walk("inbox")
+        check(CANARY not in str(end) and held not in str(end["records"]), f"{rules}: published after a change")
+
+
 # --- slices ---------------------------------------------------------------------------------------------
 
 
@@ -346,4 +386,4 @@ if __name__ == "__main__":
          test_a_folder_that_is_gone, test_a_read_that_fails_is_handed_back, test_text_bodies_where_asked_for,
          test_slices_hold_the_mailbox, test_a_second_with_more_items_than_a_page,
          test_a_page_that_is_too_large_is_asked_for_in_halves, test_the_preview_is_one_page_of_the_newest,
-         test_the_tree_is_the_truth, test_a_mailbox_by_its_object_id)
+         test_the_tree_is_the_truth, test_a_mailbox_by_its_object_id, test_what_the_rules_hold_back_is_nowhere)
