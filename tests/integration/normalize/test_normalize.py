@@ -86,6 +86,17 @@ def test_private_events(t):
     check("CANARY subject" in [r["subject"] for r in full], "full shows it")
 
 
+def test_mail_that_the_rules_hold_back(t):
+    data = (DATA / "message.json").read_bytes()
+    for rule in ('never_log = [ "*@fabrikam.example" ];', 'never_log = [ "bob.miller@fabrikam.example" ];',
+                 'unknown_mail = "skip"; contacts = [ "nobody.example" ];'):
+        result = run("--mailbox", MAILBOX, "--tenant-config", tenant_file(t, rule), data=data)
+        check_equal(records(result), [], rule)
+        check(b"1 held back" in result.stderr and b"fabrikam" not in result.stderr.lower(), result.stderr.decode())
+    kept = 'internal_mail = "skip"; unknown_mail = "skip"; contacts = [ "fabrikam.example" ];'
+    check_equal(len(sample("message.json", "--mailbox", MAILBOX, "--tenant-config", tenant_file(t, kept))), 1, kept)
+
+
 def test_occurrences_are_joined_with_their_master(t):
     result = run("--mailbox", MAILBOX, data=(DATA / "calendar_delta.json").read_bytes())
     found = records(result)
@@ -212,7 +223,7 @@ def test_odd_values_never_break_a_record(t):
 
 
 if __name__ == "__main__":
-    main(test_every_sample_gives_valid_records, test_tenant_rules_apply, test_private_events,
+    main(test_every_sample_gives_valid_records, test_tenant_rules_apply, test_private_events, test_mail_that_the_rules_hold_back,
          test_occurrences_are_joined_with_their_master, test_what_is_skipped_is_counted,
          test_broken_input_exits_65_and_says_where, test_usage_errors_exit_64, test_input_has_a_bound,
          test_no_reader_is_an_output_error, test_a_large_message_is_cut_and_says_so,
