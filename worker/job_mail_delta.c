@@ -29,7 +29,8 @@ static void ask_page(struct cs_job_run *run, size_t i)
         cs_buf_adds(&path, "/mailFolders/");
         cs_url_escape(&path, spec->folder.id);
         cs_buf_adds(&path, "/messages/delta?$select=");
-        cs_buf_adds(&path, cs_mail_select_envelope);
+        cs_buf_adds(&path, run->job.type == CS_JOB_MAIL_RESYNC ? cs_mail_select_people
+                                                               : cs_mail_select_envelope);
     }
     call = cs_run_call(run, cs_buf_steal(&path, NULL),
                        part->cursor != NULL ? CS_ASKED_CURSOR : CS_ASKED_FOLDER, on_page, i);
@@ -52,7 +53,7 @@ static void observe_page(struct cs_job_run *run, size_t i, const struct cs_reply
         if (spec->mode == CS_MODE_ANCHOR || cs_envelope_read(item, &env) < 0)
             continue; /* an anchor publishes nothing: it only gets to the end of the delta */
         if (run->job.type == CS_JOB_MAIL_RESYNC &&
-            (env.is_removed || !cs_resync_differs(run, i, &env)))
+            (env.is_removed || !cs_resync_differs(run, i, &env, item)))
             continue; /* a walk from the start tells what is there */
         obs = cs_run_observe(run, env.id, env.is_removed ? CS_OBS_REMOVED : CS_OBS_ITEM, (int)i,
                              reply);

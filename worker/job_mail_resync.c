@@ -47,7 +47,21 @@ static enum cs_step ask_index(struct cs_job_run *run)
     return CS_STEP_NEXT;
 }
 
-bool cs_resync_differs(struct cs_job_run *run, size_t part, const struct cs_envelope *env)
+/* By its people; an entry that does not name them is read. */
+static bool is_held(struct cs_job_run *run, struct cs_js item)
+{
+    struct cs_decision d;
+
+    if (cs_js_get(item, "from").p == NULL || cs_js_get(item, "toRecipients").p == NULL)
+        return false;
+    if (cs_filter_email(run->tenant, run->job.mailbox, item, &d) == 0)
+        return d.publish == CS_PUBLISH_HOLD;
+    cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
+    return false;
+}
+
+bool cs_resync_differs(struct cs_job_run *run, size_t part, const struct cs_envelope *env,
+                       struct cs_js item)
 {
     struct cs_part_run *p = &run->parts[part];
     const char *folder =
@@ -56,6 +70,8 @@ bool cs_resync_differs(struct cs_job_run *run, size_t part, const struct cs_enve
 
     match = cs_index_table_list(run->index, env->id, env->change_key, folder, (int)part);
     if (env->received_utc_ms != CS_NEVER && env->received_utc_ms < run->job.depth_utc_ms)
+        return false;
+    if (match == CS_INDEX_ABSENT && is_held(run, item))
         return false;
     p->compared.listed++;
     p->compared.digest ^= cs_index_digest(env->id, env->change_key);

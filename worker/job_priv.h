@@ -257,8 +257,10 @@ enum cs_step cs_mail_walk_step(struct cs_job_run *run);
 
 /* job_mail_resync.c */
 extern const struct cs_job_step cs_job_mail_resync_steps[];
-/** A walk lists an item: is it to be told? (mail.resync) */
-bool cs_resync_differs(struct cs_job_run *run, size_t part, const struct cs_envelope *env);
+/** A walk lists an item: is it to be told? (mail.resync) What is not out there since the filters hold it back is as it
+ * should be. */
+bool cs_resync_differs(struct cs_job_run *run, size_t part, const struct cs_envelope *env,
+                       struct cs_js item);
 
 /* job_mail_send.c */
 void cs_send_run_free(struct cs_send_run *s);
