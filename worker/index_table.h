@@ -1,7 +1,8 @@
 /* index_table.h - what is out there of one mailbox's mail, as index.v1 says it. PURE.
  *
  * Filled from the messages of a partition in offset order (the last of a key counts, null takes it out), then compared with
- * what a folder's walk lists. About 50 bytes an item and its id; bounded.
+ * what a folder's walk lists. 70 to 150 bytes an item and its id: a million with ids of 148 characters took 244 MB.
+ * Bounded by CS_INDEX_ENTRIES_MAX.
  */
 #ifndef CS_WORKER_INDEX_TABLE_H
 #define CS_WORKER_INDEX_TABLE_H
