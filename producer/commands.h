@@ -6,6 +6,7 @@
 #define CS_PRODUCER_COMMANDS_H
 
 int cs_cmd_check_config(int argc, char **argv);
+int cs_cmd_health(int argc, char **argv);
 int cs_cmd_topics(int argc, char **argv);
 int cs_cmd_status(int argc, char **argv);
 

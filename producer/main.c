@@ -20,6 +20,7 @@ static int usage(FILE *to, int code)
     fputs("usage: crmsync-producer VERB [OPTIONS]\n\n"
           "  run           decide what is due, publish jobs, keep the state of every mailbox\n"
           "  check-config  read the configuration, name what is wrong with it\n"
+          "  health        ask the one that runs here whether it lives\n"
           "  topics        show, check or create the topics; list the ACLs that are needed\n"
           "  status        how every mailbox is doing\n\n"
           "  VERB --help says more. --version prints the version.\n"
@@ -184,9 +185,8 @@ int main(int argc, char **argv)
         const char *verb;
         int (*fn)(int argc, char **argv);
     } verbs[] = {
-        {"run", cmd_run},
-        {"check-config", cs_cmd_check_config},
-        {"topics", cs_cmd_topics},
+        {"run", cmd_run},          {"check-config", cs_cmd_check_config},
+        {"health", cs_cmd_health}, {"topics", cs_cmd_topics},
         {"status", cs_cmd_status},
     };
 

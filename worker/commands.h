@@ -8,6 +8,7 @@
 #include "worker/cmd_normalize.h"
 
 int cs_cmd_check_config(int argc, char **argv);
+int cs_cmd_health(int argc, char **argv);
 
 #define CS_DEFAULT_CONFIG "/etc/crmsync/crmsync.cfg"
 

@@ -20,6 +20,7 @@ static int usage(FILE *to, int code)
     fputs("usage: crmsync-worker VERB [OPTIONS]\n\n"
           "  run           take jobs, read mailboxes and calendars, publish records\n"
           "  check-config  read the configuration, name what is wrong with it\n"
+          "  health        ask the one that runs here whether it lives\n"
           "  normalize     Graph JSON in, records out; no network, no Kafka\n\n"
           "  VERB --help says more. --version prints the version.\n"
           "  -c FILE is the configuration (" CS_DEFAULT_CONFIG ").\n",
@@ -188,6 +189,7 @@ int main(int argc, char **argv)
     } verbs[] = {
         {"run", cmd_run},
         {"check-config", cs_cmd_check_config},
+        {"health", cs_cmd_health},
         {"normalize", cs_cmd_normalize},
     };
 

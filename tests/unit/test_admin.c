@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/admin.h"
@@ -191,6 +192,89 @@ static void test_addresses(void **state)
         assert_true(r == -EADDRNOTAVAIL || r == -EAFNOSUPPORT); /* a machine without IPv6 */
 }
 
+/* --- asking: what a health check does ---------------------------------------------------------- */
+
+static uint16_t port_of(int fd)
+{
+    struct sockaddr_in at;
+    socklen_t len = sizeof(at);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    return ntohs(at.sin_port);
+}
+
+/* A listener that says nothing, or this. */
+static int listener(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    return fd;
+}
+
+static int ask_port(const char *host, unsigned port, const char *path, int timeout_ms, char *out,
+                    size_t size)
+{
+    char text[64];
+    (void)snprintf(text, sizeof(text), "%s:%u", host, port);
+    return cs_admin_ask(text, path, timeout_ms, out, size);
+}
+
+static void test_asking(void **state)
+{
+    (void)state;
+    char out[64], cut[4], text[64], big[300];
+    unsigned port = cs_admin_port(admin);
+    assert_int_equal(ask_port("127.0.0.1", port, "/livez", 60000, out, sizeof(out)), 200);
+    assert_string_equal(out, "ok\n");
+    assert_int_equal(ask_port("0.0.0.0", port, "/readyz", 60000, out, sizeof(out)), 503);
+    assert_string_equal(out, "no partitions\n");
+    assert_int_equal(ask_port("localhost", port, "/readyz", 60000, cut, sizeof(cut)), 503);
+    assert_string_equal(cut, "no ");
+    assert_int_equal(cs_admin_ask("127.0.0.1:0", "/livez", 60000, out, sizeof(out)), -EINVAL);
+    assert_int_equal(cs_admin_ask("", "/livez", 60000, out, sizeof(out)), -EINVAL);
+    memset(big, '/', sizeof(big) - 1);
+    big[sizeof(big) - 1] = '\0';
+    assert_int_equal(ask_port("127.0.0.1", port, big, 60000, out, sizeof(out)), -EINVAL);
+    (void)snprintf(text, sizeof(text), "127.0.0.1:%u", port);
+    assert_int_equal(cs_admin_health(text, "/livez"), 0);
+    assert_int_equal(cs_admin_health(text, "/readyz"), 69);
+    assert_int_equal(cs_admin_health("127.0.0.1:0", "/livez"), 78);
+}
+
+static void test_asking_who_does_not_answer(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"", "HTTP/1.1 200 OK\r\n", "SSH-2.0-x\r\n\r\n\r\n",
+                                        "HTTP/1.1 007 Bond\r\n\r\n"};
+    char out[64] = "old";
+    int fd = listener();
+    unsigned port = port_of(fd);
+    assert_int_equal(ask_port("127.0.0.1", port, "/livez", 50, out, sizeof(out)), -ETIMEDOUT);
+    assert_string_equal(out, "");
+    int unheard = accept(fd, NULL, NULL);
+    assert_true(unheard >= 0);
+    assert_int_equal(close(unheard), 0);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) { /* the other side, once */
+            char in[512];
+            int c = accept(fd, NULL, NULL);
+            ssize_t n = c < 0 ? -1 : recv(c, in, sizeof(in), 0);
+            _exit(n > 0 && send(c, wrong[i], strlen(wrong[i]), MSG_NOSIGNAL) >= 0 ? 0 : 1);
+        }
+        int r = ask_port("127.0.0.1", port, "/livez", 60000, out, sizeof(out)), status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        if (r != -EPROTO)
+            fail_msg("%d for: %s", r, wrong[i]);
+    }
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(ask_port("127.0.0.1", port, "/livez", 60000, out, sizeof(out)), -ECONNREFUSED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +283,8 @@ int main(void)
         cmocka_unit_test(test_foreign_host_names),
         cmocka_unit_test(test_too_many_connections_leave_it_alive),
         cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_asking),
+        cmocka_unit_test(test_asking_who_does_not_answer),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
