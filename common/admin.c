@@ -332,7 +332,7 @@ int cs_admin_ask(const char *listen, const char *path, int timeout_ms, char *ans
     socklen_t len = 0;
     bool loopback;
     size_t got;
-    int fd, n, r;
+    int fd = -1, n, r;
 
     answer[0] = '\0';
     r = parse_listen(listen, &address, &len, &loopback);
