@@ -15,6 +15,7 @@
 #define CS_DLQ_JOB_INVALID      "job_invalid"
 #define CS_DLQ_WRONG_PARTITION  "wrong_partition" /* not where its key belongs */
 #define CS_DLQ_WRONG_KEY        "wrong_key" /* the key names another mailbox than the message, or none */
+#define CS_DLQ_POISON           "poison" /* killed its worker again and again while nothing else ran */
 #define CS_DLQ_OUTPUT_TOO_LARGE "output_too_large" /* the broker takes no message of this size */
 
 struct cs_dlq {

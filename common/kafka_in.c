@@ -407,6 +407,21 @@ void cs_kafka_offsets_free(struct cs_kafka_offset *offsets, size_t n)
     free(offsets);
 }
 
+int cs_kafka_in_end(struct cs_kafka_in *in, enum cs_topic topic, int32_t partition, int timeout_ms,
+                    int64_t *ret)
+{
+    char name[CS_TOPIC_NAME_MAX];
+    int64_t begin = 0, end = 0;
+    rd_kafka_resp_err_t err;
+
+    cs_topic_full(in->prefix, topic, name);
+    err = rd_kafka_query_watermark_offsets(in->rk, name, partition, &begin, &end, timeout_ms);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return err == RD_KAFKA_RESP_ERR__TIMED_OUT ? -ETIMEDOUT : -EIO;
+    *ret = end;
+    return 0;
+}
+
 int cs_kafka_in_committed(struct cs_kafka_in *in, const int32_t *partitions, size_t n,
                           int timeout_ms, struct cs_kafka_offset **ret, size_t *ret_n)
 {

@@ -55,6 +55,12 @@ void cs_kafka_group_free(struct cs_kafka_group *g);
 int cs_kafka_in_committed(struct cs_kafka_in *in, const int32_t *partitions, size_t n,
                           int timeout_ms, struct cs_kafka_offset **ret, size_t *ret_n);
 void cs_kafka_offsets_free(struct cs_kafka_offset *offsets, size_t n);
+/**
+ * The end of a partition as a reader gets it now. As blocking as the above.
+ * @return 0, -ETIMEDOUT, -EIO
+ */
+int cs_kafka_in_end(struct cs_kafka_in *in, enum cs_topic topic, int32_t partition, int timeout_ms,
+                    int64_t *ret);
 /** Starts reading; an offset of -1 means the beginning. @return 0, -EIO */
 int cs_kafka_in_assign(struct cs_kafka_in *in, const struct cs_kafka_offset *offsets, size_t n);
 int cs_kafka_in_unassign(struct cs_kafka_in *in);

@@ -13,6 +13,7 @@
 #include "common/kafka_out.h"
 #include "common/uuid.h"
 #include "worker/completion.h"
+#include "worker/poison.h"
 #include "worker/test_hooks.h"
 
 #define PRODUCERS    2
@@ -27,6 +28,8 @@
 struct partition {
     int32_t number;
     struct cs_completion *done;
+    int64_t committed; /* -1: nothing yet */
+    struct cs_poison poison;
 };
 
 struct cs_checkpoint {
@@ -81,15 +84,21 @@ static void wait_until(struct cs_checkpoint *c, int64_t deadline_ms)
 
 /* ---- the loop's side ------------------------------------------------------------------------------- */
 
-void cs_checkpoint_submit(struct cs_checkpoint *c, struct cs_unit *u)
+/* Lock held. */
+static void add_waiting(struct cs_checkpoint *c, struct cs_unit *u)
 {
-    pthread_mutex_lock(&c->lock);
     u->next = NULL;
     *c->waiting_tail = u;
     c->waiting_tail = &u->next;
     c->pending++;
     c->pending_bytes += u->bytes;
     pthread_cond_broadcast(&c->change);
+}
+
+void cs_checkpoint_submit(struct cs_checkpoint *c, struct cs_unit *u)
+{
+    pthread_mutex_lock(&c->lock);
+    add_waiting(c, u);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -216,11 +225,28 @@ bool cs_checkpoint_next_assigned(struct cs_checkpoint *c, struct cs_kafka_offset
     return has;
 }
 
+/* Gives back in order what was opened. Without memory it looks like a death, of which one harms nobody. Lock held. */
+static void submit_closings(struct cs_checkpoint *c)
+{
+    for (size_t i = 0; i < c->n_partitions; i++) {
+        const struct partition *p = &c->partitions[i];
+        struct cs_unit *u =
+            p->poison.open ? cs_unit_new_mark(p->number, p->committed, CS_MARK_CLOSE) : NULL;
+
+        if (u == NULL)
+            continue;
+        u->epoch = c->epoch;
+        add_waiting(c, u);
+    }
+}
+
 void cs_checkpoint_revoke(struct cs_checkpoint *c, bool lost, int timeout_ms)
 {
     int64_t deadline_ms = cs_clock_mono_ms() + timeout_ms;
 
     pthread_mutex_lock(&c->lock);
+    if (!lost && c->state == CS_KAFKA_OK)
+        submit_closings(c);
     while (!lost && (c->waiting != NULL || c->busy) && c->state == CS_KAFKA_OK &&
            cs_clock_mono_ms() < deadline_ms)
         wait_until(c, deadline_ms);
@@ -271,6 +297,22 @@ bool cs_checkpoint_is_owed(struct cs_checkpoint *c, int32_t partition, int64_t o
     owed = p != NULL && !cs_completion_is_finished(p->done, offset);
     pthread_mutex_unlock(&c->lock);
     return owed;
+}
+
+enum cs_permit cs_checkpoint_permit(struct cs_checkpoint *c, int32_t partition, int64_t offset)
+{
+    enum cs_permit permit = CS_PERMIT_OPEN;
+    const struct partition *p;
+
+    pthread_mutex_lock(&c->lock);
+    p = find_partition(c, partition);
+    if (p != NULL)
+        permit = cs_poison_is_guilty(&p->poison, offset)    ? CS_PERMIT_GUILTY
+                 : cs_poison_is_suspect(&p->poison, offset) ? CS_PERMIT_SUSPECT
+                 : p->poison.open                           ? CS_PERMIT_START
+                                                            : CS_PERMIT_OPEN;
+    pthread_mutex_unlock(&c->lock);
+    return permit;
 }
 
 bool cs_checkpoint_is_full(struct cs_checkpoint *c)
@@ -444,9 +486,39 @@ static void mark(struct cs_checkpoint *c, const struct cs_unit *batch, bool fini
     for (const struct cs_unit *u = batch; u != NULL; u = u->next) {
         struct partition *p = find_partition(c, u->partition);
 
-        if (p != NULL)
+        if (p != NULL && u->mark == CS_MARK_NONE)
             cs_completion_mark(p->done, u->offset, finished);
     }
+}
+
+static bool touches(const struct cs_unit *batch, const struct partition *p)
+{
+    for (const struct cs_unit *u = batch; u != NULL; u = u->next)
+        if (u->partition == p->number)
+            return true;
+    return false;
+}
+
+/* The evidence as it is with this batch, whose offset is committed. The same each time, as long as the batch is not
+ * settled: it may be written again after a commit of unknown result. */
+static struct cs_poison with_batch(const struct partition *p, const struct cs_unit *batch,
+                                   int64_t committed)
+{
+    struct cs_poison next = p->poison;
+
+    cs_poison_committed(&next, p->committed, committed,
+                        next.claimed >= 0 && cs_completion_is_finished(p->done, next.claimed));
+    for (const struct cs_unit *u = batch; u != NULL; u = u->next) {
+        if (u->partition != p->number)
+            continue;
+        switch (u->mark) {
+        case CS_MARK_NONE: break;
+        case CS_MARK_OPEN: cs_poison_open(&next); break;
+        case CS_MARK_CLAIM: cs_poison_claim(&next, u->offset); break;
+        case CS_MARK_CLOSE: cs_poison_close(&next); break;
+        }
+    }
+    return next;
 }
 
 /* Offsets and maps of the partitions that the batch touches, as they will be when it is committed. */
@@ -466,17 +538,18 @@ static int collect_offsets(struct cs_checkpoint *c, const struct cs_unit *batch,
     }
     mark(c, batch, true);
     for (size_t i = 0; i < c->n_partitions && r == 0; i++) {
-        bool touched = false;
+        const struct partition *p = &c->partitions[i];
+        struct cs_poison poison;
         struct cs_buf map;
 
-        for (const struct cs_unit *u = batch; u != NULL && !touched; u = u->next)
-            touched = u->partition == c->partitions[i].number;
-        if (!touched)
+        if (!touches(batch, p))
             continue;
         cs_buf_init(&map, 0);
         offsets[n].topic = CS_TOPIC_JOBS;
-        offsets[n].partition = c->partitions[i].number;
-        offsets[n].offset = cs_completion_commit(c->partitions[i].done, &map);
+        offsets[n].partition = p->number;
+        offsets[n].offset = cs_completion_commit(p->done, &map);
+        poison = with_batch(p, batch, offsets[n].offset);
+        cs_poison_print(&poison, &map);
         offsets[n].metadata = cs_buf_steal(&map, NULL);
         if (offsets[n].metadata == NULL)
             r = -ENOMEM;
@@ -503,7 +576,7 @@ static void unmark(struct cs_checkpoint *c, const struct cs_unit *batch)
 }
 
 /* After a commit of unknown result: what do the committed offsets say of this batch? A transaction commits whole, so
- * its first unit speaks for all.
+ * its first finished job speaks for all.
  * @return 1 committed, 0 not committed, negative: could not be read */
 static int look_up(struct cs_checkpoint *c, const struct cs_unit *batch)
 {
@@ -512,6 +585,8 @@ static int look_up(struct cs_checkpoint *c, const struct cs_unit *batch)
     size_t n = 0;
     int r;
 
+    while (batch->mark != CS_MARK_NONE)
+        batch = batch->next;
     r = cs_kafka_in_committed(c->p.in, &batch->partition, 1, LOOKUP_MS, &offsets, &n);
     if (r < 0)
         return r;
@@ -527,12 +602,15 @@ static void settle(struct cs_checkpoint *c, const struct cs_unit *batch)
 {
     pthread_mutex_lock(&c->lock);
     if (c->epoch == batch->epoch)
-        for (size_t i = 0; i < c->n_partitions; i++)
-            for (const struct cs_unit *u = batch; u != NULL; u = u->next)
-                if (u->partition == c->partitions[i].number) {
-                    cs_completion_settle(c->partitions[i].done);
-                    break;
-                }
+        for (size_t i = 0; i < c->n_partitions; i++) {
+            struct partition *p = &c->partitions[i];
+
+            if (!touches(batch, p))
+                continue;
+            cs_completion_settle(p->done);
+            p->poison = with_batch(p, batch, cs_completion_committed(p->done));
+            p->committed = cs_completion_committed(p->done);
+        }
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -651,14 +729,32 @@ static bool is_member(const struct cs_checkpoint *c)
     return cs_kafka_in_session_age_ms(c->p.in) <= c->p.session_timeout_ms / 2;
 }
 
+/* Outside a transaction. */
+static enum cs_kafka_result commit_offsets(struct cs_checkpoint *c, struct cs_unit *batch)
+{
+    struct cs_kafka_offset *offsets = NULL;
+    size_t n = 0;
+    int r = collect_offsets(c, batch, &offsets, &n);
+
+    if (r == 0) {
+        r = cs_kafka_in_commit(c->p.in, offsets, n);
+        cs_kafka_offsets_free(offsets, n);
+        if (r < 0)
+            unmark(c, batch);
+    }
+    if (r < 0) {
+        warn_some(c, "checkpoint.offset_not_committed", CS_STR("reason", strerror(-r)));
+        return CS_KAFKA_ABORT;
+    }
+    settle(c, batch);
+    return CS_KAFKA_OK;
+}
+
 /* Without transactions: each stage durable before the next, the offset last. */
 static enum cs_kafka_result write_through(struct cs_checkpoint *c, struct cs_unit *batch)
 {
-    struct cs_kafka_offset *offsets = NULL;
     struct cs_kafka_out *out;
     enum cs_kafka_result r = CS_KAFKA_OK;
-    size_t n = 0;
-    int rc;
 
     out = producer(c, 0);
     if (out == NULL)
@@ -680,29 +776,34 @@ static enum cs_kafka_result write_through(struct cs_checkpoint *c, struct cs_uni
         return r == CS_KAFKA_TOO_LARGE ? r : CS_KAFKA_ABORT;
     }
     cs_test_hook(c->p.test_hooks, "after_offsets");
-    rc = collect_offsets(c, batch, &offsets, &n);
-    if (rc == 0) {
-        rc = cs_kafka_in_commit(c->p.in, offsets, n);
-        cs_kafka_offsets_free(offsets, n);
-        if (rc < 0)
-            unmark(c, batch);
-    }
+    r = commit_offsets(c, batch);
     cs_test_hook(c->p.test_hooks, "after_commit");
-    if (rc < 0) {
-        warn_some(c, "checkpoint.offset_not_committed", CS_STR("reason", strerror(-rc)));
-        return CS_KAFKA_ABORT;
-    }
-    cs_metric_add(c->transactions, 1);
-    settle(c, batch);
-    return CS_KAFKA_OK;
+    if (r == CS_KAFKA_OK)
+        cs_metric_add(c->transactions, 1);
+    return r;
+}
+
+/* Marks alone need no transaction: nothing is written with them, and a commit that is not ours to make is refused by its
+ * generation. The coordinator takes them in the order in which they come, also behind a transaction whose end it has not
+ * heard of yet. */
+static bool has_jobs(const struct cs_unit *batch)
+{
+    while (batch != NULL && batch->mark != CS_MARK_NONE)
+        batch = batch->next;
+    return batch != NULL;
 }
 
 static enum cs_kafka_result write_batch(struct cs_checkpoint *c, struct cs_unit *batch)
 {
     int64_t started_ms = cs_clock_mono_ms();
-    enum cs_kafka_result r = is_transactional(c) ? transact(c, batch) : write_through(c, batch);
+    bool jobs = has_jobs(batch);
+    enum cs_kafka_result r = !jobs                 ? commit_offsets(c, batch)
+                             : is_transactional(c) ? transact(c, batch)
+                                                   : write_through(c, batch);
 
-    if (r == CS_KAFKA_OK) {
+    if (r == CS_KAFKA_OK && !jobs) {
+        c->failures = 0;
+    } else if (r == CS_KAFKA_OK) {
         cs_metric_observe_milli(c->commit_s, cs_clock_mono_ms() - started_ms);
         c->failures = 0;
     }
@@ -788,6 +889,27 @@ static struct cs_unit *take_batch(struct cs_checkpoint *c)
     return batch;
 }
 
+/* What those before us left of evidence. @return 0, -ESTALE */
+static int weigh(struct cs_checkpoint *c, struct partition *p, const char *metadata, uint64_t epoch)
+{
+    int64_t end = p->committed;
+    int r;
+
+    cs_poison_parse(metadata, &p->poison);
+    while (p->poison.open &&
+           (r = cs_kafka_in_end(c->p.in, CS_TOPIC_JOBS, p->number, LOOKUP_MS, &end)) < 0) {
+        if (!is_current(c, epoch))
+            return -ESTALE;
+        warn_some(c, "kafka.end_offset_wait", CS_STR("reason", strerror(-r)));
+        pause_after_failure(c, epoch);
+    }
+    if (cs_poison_assigned(&p->poison, p->committed, end))
+        cs_log_warn(c->p.log, "jobs.one_at_a_time", CS_I64("partition", p->number),
+                    CS_I64("from", p->committed), CS_I64("until", p->poison.until),
+                    CS_STR("why", "workers ended there again and again"));
+    return 0;
+}
+
 /* Reads where the new partitions start. */
 static void answer_assign(struct cs_checkpoint *c, const int32_t *numbers, size_t n, uint64_t epoch)
 {
@@ -807,7 +929,10 @@ static void answer_assign(struct cs_checkpoint *c, const int32_t *numbers, size_
         r = -ENOMEM;
     for (size_t i = 0; r == 0 && i < found; i++) {
         partitions[i].number = offsets[i].partition;
+        partitions[i].committed = offsets[i].offset;
         r = cs_completion_new(offsets[i].offset, offsets[i].metadata, &partitions[i].done);
+        if (r == 0)
+            r = weigh(c, &partitions[i], offsets[i].metadata, epoch);
     }
     pthread_mutex_lock(&c->lock);
     if (r == 0 && c->epoch == epoch) {

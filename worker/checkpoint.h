@@ -4,6 +4,8 @@
  * markers of the last) and every Kafka call that may block. It takes whatever finished jobs wait and commits them
  * in one transaction; while it commits, the next batch gathers (group commit).
  *
+ * It also keeps what is known of jobs that kill their workers (poison.h): before a job starts, the loop has it marked.
+ *
  * All functions are called by the loop thread. A unit is handed over by submit() and comes back exactly once by
  * next_done(): committed, refused (the broker will never take it, even alone), or dropped (its partition went, or
  * may have gone, to another).
@@ -58,8 +60,9 @@ int cs_checkpoint_assign(struct cs_checkpoint *c, const int32_t *partitions, siz
 /** @return true once per assign: *ret (malloc'd, cs_kafka_offsets_free()) says where to start */
 bool cs_checkpoint_next_assigned(struct cs_checkpoint *c, struct cs_kafka_offset **ret, size_t *n);
 /**
- * The partitions are going. Waits at most timeout_ms for what is finished to be committed (not when they are lost
- * already), then forgets them all: what is not committed comes back dropped.
+ * The partitions are going. Waits at most timeout_ms for what is finished to be committed and for the partitions to be
+ * marked as given back in order (not when they are lost already), then forgets them all: what is not committed comes
+ * back dropped.
  */
 void cs_checkpoint_revoke(struct cs_checkpoint *c, bool lost, int timeout_ms);
 /** Grows with every assign and revoke. A unit of another epoch is never committed. */
@@ -69,6 +72,15 @@ uint64_t cs_checkpoint_epoch(struct cs_checkpoint *c);
 int cs_checkpoint_deliver(struct cs_checkpoint *c, int32_t partition, int64_t offset);
 /** Does this job still have to be done? False if another has finished it or the partition is not ours. */
 bool cs_checkpoint_is_owed(struct cs_checkpoint *c, int32_t partition, int64_t offset);
+/** How may this job start? */
+enum cs_permit {
+    CS_PERMIT_START,   /* at once */
+    CS_PERMIT_OPEN,    /* after a unit with CS_MARK_OPEN was committed */
+    CS_PERMIT_SUSPECT, /* alone, after a unit with CS_MARK_CLAIM was committed */
+    CS_PERMIT_GUILTY,  /* never again */
+};
+/** Of one that is owed. */
+enum cs_permit cs_checkpoint_permit(struct cs_checkpoint *c, int32_t partition, int64_t offset);
 /** True while no new job must be taken because a completion map is nearly full. */
 bool cs_checkpoint_is_full(struct cs_checkpoint *c);
 /** CS_KAFKA_OK, or CS_KAFKA_FENCED: another process has our transactional id, and this one must end. */

@@ -59,7 +59,7 @@ static int load(struct cs_completion *c, const char *map)
     c->runs = calloc(max > 0 ? max : 1, sizeof(*c->runs));
     if (c->runs == NULL)
         return -ENOMEM;
-    for (s = map + 1; *s != '\0'; n++) {
+    for (s = map + 1; *s != '\0' && *s != '!'; n++) {
         int64_t gap = 0, length = 0;
 
         if (!parse_run(&s, &gap, &length))
@@ -199,6 +199,11 @@ void cs_completion_settle(struct cs_completion *c)
 {
     c->head = first_unfinished(c);
     c->committed = offset_at(c, c->head);
+}
+
+int64_t cs_completion_committed(const struct cs_completion *c)
+{
+    return c->committed;
 }
 
 int64_t cs_completion_commit(const struct cs_completion *c, struct cs_buf *map)

@@ -7,7 +7,7 @@
  *
  * The map is text, "1" (its version) followed by runs: ";" gap "," length, both in hexadecimal, counted from
  * the committed offset. The broker refuses metadata over 4,096 bytes, whole transaction included, so the
- * intake stops pulling at CS_COMPLETION_MAP_FULL.
+ * intake stops pulling at CS_COMPLETION_MAP_FULL. What stands behind a "!" is another's (poison.h).
  */
 #ifndef CS_WORKER_COMPLETION_H
 #define CS_WORKER_COMPLETION_H
@@ -51,6 +51,8 @@ void cs_completion_mark(struct cs_completion *c, int64_t offset, bool finished);
 int64_t cs_completion_commit(const struct cs_completion *c, struct cs_buf *map);
 /** The last commit is durable. */
 void cs_completion_settle(struct cs_completion *c);
+/** The first unfinished offset as it was settled last, or read; -1: none */
+int64_t cs_completion_committed(const struct cs_completion *c);
 /** Is offset finished as far as this map knows? For looking up after a commit of unknown result. */
 bool cs_completion_is_finished(const struct cs_completion *c, int64_t offset);
 /** Bytes that the map would take now. */

@@ -14,7 +14,8 @@
 #define PULL_MAX 200 /* events of one turn, so that the loop turns */
 
 enum entry_state {
-    ENTRY_QUEUED,    /* an earlier job of its mailbox is under way */
+    ENTRY_QUEUED, /* an earlier job of its mailbox is under way, or it must run alone and another runs */
+    ENTRY_MARKING,   /* about to start: being said in the partition's metadata */
     ENTRY_RUNNING,   /* in the engine */
     ENTRY_HELD,      /* finished while its partition was in the air: held holds what it leaves */
     ENTRY_SUBMITTED, /* with the checkpoint */
@@ -31,7 +32,9 @@ struct entry {
     size_t bytes; /* of what it leaves; 0 while it runs */
 
     /* what is said of it in the end */
-    bool is_job; /* not a message that was refused */
+    bool suspect; /* may have killed its worker: runs alone */
+    bool alone;   /* does so, and was claimed */
+    bool is_job;  /* not a message that was refused */
     char key[CS_TENANT_MAX + CS_MAILBOX_MAX + 2];
     char job_id[CS_UUID_TEXT];
     enum cs_job_type type;
@@ -55,7 +58,8 @@ struct cs_intake {
     size_t held_bytes; /* of entries HELD and SUBMITTED */
     bool assigned;     /* messages may come */
     bool draining;
-    bool claim; /* without transactions */
+    bool claim;        /* without transactions */
+    size_t n_suspects; /* of entries that are not finished: nothing else starts */
     int failure;
     atomic_bool ready, down; /* for other threads */
 
@@ -151,11 +155,16 @@ static void remove_entry(struct cs_intake *t, struct entry *e)
     free(e);
 }
 
+static bool is_unfinished(const struct entry *e)
+{
+    return e->state <= ENTRY_RUNNING;
+}
+
 static bool mailbox_is_busy(const struct cs_intake *t, const struct entry *waiting)
 {
     for (const struct entry *e = t->entries; e != NULL && e != waiting; e = e->next)
         /* a send runs beside the mailbox's sync job, and after its other sends */
-        if ((e->state == ENTRY_RUNNING || e->state == ENTRY_QUEUED) &&
+        if (is_unfinished(e) &&
             (e->type == CS_JOB_MAIL_SEND) == (waiting->type == CS_JOB_MAIL_SEND) &&
             strcmp(e->key, waiting->key) == 0)
             return true;
@@ -180,12 +189,79 @@ static void start(struct cs_intake *t, struct entry *e)
         fail(t, r);
 }
 
-/* An entry has left the engine: the next job of its mailbox may begin. */
+static bool is_current(const struct cs_intake *t, const struct entry *e)
+{
+    return t->assigned && e->epoch == cs_checkpoint_epoch(t->p.checkpoint);
+}
+
+static int submit_mark(struct cs_intake *t, const struct entry *e, enum cs_mark mark)
+{
+    struct cs_unit *u = cs_unit_new_mark(e->partition, e->offset, mark);
+
+    if (u == NULL)
+        return -ENOMEM;
+    u->epoch = e->epoch;
+    cs_checkpoint_submit(t->p.checkpoint, u);
+    return 0;
+}
+
+static void mark_and_start(struct cs_intake *t, struct entry *e, enum cs_mark mark)
+{
+    e->state = ENTRY_MARKING;
+    if (submit_mark(t, e, mark) < 0)
+        fail(t, -ENOMEM);
+}
+
+static bool is_idle(const struct cs_intake *t)
+{
+    for (const struct entry *e = t->entries; e != NULL; e = e->next)
+        if (e->state == ENTRY_RUNNING || e->state == ENTRY_MARKING)
+            return false;
+    return true;
+}
+
+static void refuse_poison(struct cs_intake *t, struct entry *e);
+
+/* Of one that is queued. What is not current waits for its redelivery. */
+static void try_start(struct cs_intake *t, struct entry *e)
+{
+    if (!is_current(t, e) || mailbox_is_busy(t, e) ||
+        (t->n_suspects > 0 && (!e->suspect || !is_idle(t))))
+        return;
+    switch (cs_checkpoint_permit(t->p.checkpoint, e->partition, e->offset)) {
+    case CS_PERMIT_START: start(t, e); return;
+    case CS_PERMIT_OPEN: mark_and_start(t, e, CS_MARK_OPEN); return;
+    case CS_PERMIT_SUSPECT: mark_and_start(t, e, CS_MARK_CLAIM); return;
+    case CS_PERMIT_GUILTY: refuse_poison(t, e); return;
+    }
+}
+
+/* An entry has left the engine: others may begin. */
 static void start_waiting(struct cs_intake *t)
 {
-    for (struct entry *e = t->entries; e != NULL; e = e->next)
-        if (e->state == ENTRY_QUEUED && !mailbox_is_busy(t, e))
-            start(t, e);
+    struct entry *next;
+
+    for (struct entry *e = t->entries; e != NULL && !t->draining; e = next) {
+        next = e->next;
+        if (e->state == ENTRY_QUEUED)
+            try_start(t, e);
+    }
+}
+
+static void weigh_suspicion(struct cs_intake *t, struct entry *e)
+{
+    enum cs_permit permit = cs_checkpoint_permit(t->p.checkpoint, e->partition, e->offset);
+    bool suspect = permit == CS_PERMIT_SUSPECT || permit == CS_PERMIT_GUILTY;
+
+    t->n_suspects += (size_t)suspect;
+    t->n_suspects -= (size_t)e->suspect;
+    e->suspect = suspect;
+}
+
+static void clear_suspicion(struct cs_intake *t, struct entry *e)
+{
+    t->n_suspects -= (size_t)e->suspect;
+    e->suspect = false;
 }
 
 static void give_up(struct cs_intake *t, struct entry *e, const char *why)
@@ -198,19 +274,16 @@ static void give_up(struct cs_intake *t, struct entry *e, const char *why)
                 CS_STR("why", why));
     if (e->state == ENTRY_RUNNING)
         t->p.cancel(t->p.user, e);
+    clear_suspicion(t, e);
     remove_entry(t, e);
 }
 
 /* ---- what an entry leaves ------------------------------------------------------------------------------ */
 
-static bool is_current(const struct cs_intake *t, const struct entry *e)
-{
-    return t->assigned && e->epoch == cs_checkpoint_epoch(t->p.checkpoint);
-}
-
 /* The unit is the checkpoint's from here on, or held until the partition's fate is known. */
 static void hand_over(struct cs_intake *t, struct entry *e, struct cs_unit *u)
 {
+    clear_suspicion(t, e);
     t->held_bytes += u->bytes - e->bytes;
     e->bytes = u->bytes;
     u->user = e;
@@ -309,8 +382,8 @@ static int take_job(struct cs_intake *t, const struct cs_kafka_msg *msg, struct 
     e->created_utc_ms = job->created_utc_ms;
     e->job = *job;
     e->state = ENTRY_QUEUED;
-    if (!mailbox_is_busy(t, e))
-        start(t, e);
+    weigh_suspicion(t, e);
+    try_start(t, e);
     return 0;
 }
 
@@ -323,7 +396,16 @@ static void keep(struct cs_intake *t, struct entry *e)
 
         e->held = NULL;
         hand_over(t, e, u);
+        return;
     }
+    if (!is_unfinished(e))
+        return;
+    weigh_suspicion(t, e);
+    if (e->state == ENTRY_QUEUED)
+        try_start(t, e);
+    else if (e->state == ENTRY_RUNNING &&
+             submit_mark(t, e, e->suspect && e->alone ? CS_MARK_CLAIM : CS_MARK_OPEN) < 0)
+        fail(t, -ENOMEM);
 }
 
 static void take_message(struct cs_intake *t, const struct cs_kafka_msg *msg)
@@ -351,8 +433,8 @@ static void take_message(struct cs_intake *t, const struct cs_kafka_msg *msg)
         fail(t, r);
 }
 
-/* The broker takes no message of such a size: the job is refused, and nothing of its records is published. */
-static void refuse_output(struct cs_intake *t, struct entry *e, struct cs_unit *u)
+/* The job is refused, and nothing of its records is published. */
+static void refuse(struct cs_intake *t, struct entry *e, struct cs_unit *u, const char *reason)
 {
     struct cs_feedback f = {.type = e->type,
                             .lane = e->lane,
@@ -361,11 +443,6 @@ static void refuse_output(struct cs_intake *t, struct entry *e, struct cs_unit *
                             .retry_after_ms = -1};
     int r;
 
-    if (e->dead != NULL && strcmp(e->dead, CS_DLQ_OUTPUT_TOO_LARGE) == 0) {
-        cs_unit_free(u);
-        fail(t, -EIO); /* not even that: the topics refuse everything */
-        return;
-    }
     memcpy(f.job_id, e->job_id, sizeof(f.job_id));
     memcpy(f.tenant, e->tenant, sizeof(f.tenant));
     memcpy(f.mailbox, e->mailbox, sizeof(f.mailbox));
@@ -377,14 +454,38 @@ static void refuse_output(struct cs_intake *t, struct entry *e, struct cs_unit *
     e->n_records = 0;
     r = e->is_job ? cs_unit_add_feedback(u, &f) : 0;
     if (r == 0)
-        r = add_dead_letter(t, e, u, CS_DLQ_OUTPUT_TOO_LARGE, NULL,
-                            e->key[0] != '\0' ? e->key : NULL, strlen(e->key));
+        r = add_dead_letter(t, e, u, reason, NULL, e->key[0] != '\0' ? e->key : NULL,
+                            strlen(e->key));
     if (r < 0) {
         cs_unit_free(u);
         fail(t, r);
         return;
     }
     hand_over(t, e, u);
+}
+
+/* The broker takes no message of such a size. */
+static void refuse_output(struct cs_intake *t, struct entry *e, struct cs_unit *u)
+{
+    if (e->dead == NULL || strcmp(e->dead, CS_DLQ_OUTPUT_TOO_LARGE) != 0) {
+        refuse(t, e, u, CS_DLQ_OUTPUT_TOO_LARGE);
+        return;
+    }
+    cs_unit_free(u);
+    fail(t, -EIO); /* not even that: the topics refuse everything */
+}
+
+/* It has killed its workers while nothing else ran: nobody runs it again. */
+static void refuse_poison(struct cs_intake *t, struct entry *e)
+{
+    struct cs_unit *u = cs_unit_new(e->partition, e->offset);
+
+    if (u == NULL) {
+        fail(t, -ENOMEM);
+        return;
+    }
+    e->started_ms = cs_clock_mono_ms();
+    refuse(t, e, u, CS_DLQ_POISON);
 }
 
 int cs_intake_finished(struct cs_intake *t, void *tag, struct cs_job_output *output)
@@ -448,6 +549,20 @@ static void settle(struct cs_intake *t, struct entry *e)
     remove_entry(t, e);
 }
 
+/* What has been marked may start. */
+static void take_marked(struct cs_intake *t, struct cs_unit *u)
+{
+    struct entry *e = find_entry(t, u->partition, u->offset);
+
+    if (e != NULL && e->state == ENTRY_MARKING && e->epoch == u->epoch) {
+        e->state = ENTRY_QUEUED; /* one that was not marked waits for its redelivery */
+        e->alone = u->mark == CS_MARK_CLAIM;
+        if (u->committed && !t->draining)
+            start(t, e);
+    }
+    cs_unit_free(u);
+}
+
 static void take_done(struct cs_intake *t)
 {
     struct cs_unit *u;
@@ -455,7 +570,9 @@ static void take_done(struct cs_intake *t)
     while ((u = cs_checkpoint_next_done(t->p.checkpoint)) != NULL) {
         struct entry *e = u->user;
 
-        if (u->committed) {
+        if (u->mark != CS_MARK_NONE) {
+            take_marked(t, u);
+        } else if (u->committed) {
             cs_unit_free(u);
             settle(t, e);
         } else if (u->refused) {
@@ -588,7 +705,7 @@ static void drop_uncurrent(struct cs_intake *t)
 
     for (struct entry *e = t->entries; e != NULL; e = next) {
         next = e->next;
-        if (e->state == ENTRY_QUEUED || (e->state != ENTRY_SUBMITTED && !is_current(t, e)))
+        if (e->state < ENTRY_RUNNING || (e->state != ENTRY_SUBMITTED && !is_current(t, e)))
             give_up(t, e, "stopping");
     }
 }
@@ -640,12 +757,22 @@ void cs_intake_drop_running(struct cs_intake *t)
     }
 }
 
+void cs_intake_close(struct cs_intake *t)
+{
+    if (!t->assigned || atomic_load(&t->down))
+        return;
+    cs_checkpoint_revoke(t->p.checkpoint, false, t->p.revoke_ms);
+    t->assigned = false;
+    atomic_store(&t->ready, false);
+    take_done(t);
+}
+
 size_t cs_intake_inflight(const struct cs_intake *t, size_t *running)
 {
     size_t n = 0;
 
     for (const struct entry *e = t->entries; e != NULL; e = e->next)
-        n += e->state == ENTRY_RUNNING || e->state == ENTRY_QUEUED;
+        n += is_unfinished(e);
     if (running != NULL)
         *running = n;
     return t->n;

@@ -6,6 +6,9 @@
  *
  * At a rebalance what runs goes on: a job whose partition comes back is kept, with its result, and what has gone to
  * another is dropped. Jobs of one mailbox run one after another, in the order of the topic.
+ *
+ * Before the first job of a partition starts, the partition is marked as open; where workers have died of a job, those that
+ * may have done it run one at a time, and the one that did is refused (poison.h).
  */
 #ifndef CS_WORKER_INTAKE_H
 #define CS_WORKER_INTAKE_H
@@ -63,6 +66,8 @@ int cs_intake_finished(struct cs_intake *t, void *tag, struct cs_job_output *out
 void cs_intake_drain(struct cs_intake *t);
 /** Ends what still runs and gives it up; what is finished goes on to be committed. Each is logged. */
 void cs_intake_drop_running(struct cs_intake *t);
+/** All is settled and nothing more is wanted: the partitions are given back in order. Waits up to revoke_ms. */
+void cs_intake_close(struct cs_intake *t);
 /** Jobs taken and not settled; of those running: in the engine or waiting for their mailbox. */
 size_t cs_intake_inflight(const struct cs_intake *t, size_t *running);
 void cs_intake_set_bounds(struct cs_intake *t, size_t max_jobs, size_t max_bytes);

@@ -17,6 +17,15 @@ struct cs_unit *cs_unit_new(int32_t partition, int64_t offset)
     return u;
 }
 
+struct cs_unit *cs_unit_new_mark(int32_t partition, int64_t offset, enum cs_mark mark)
+{
+    struct cs_unit *u = cs_unit_new(partition, offset);
+
+    if (u != NULL)
+        u->mark = mark;
+    return u;
+}
+
 void cs_unit_clear(struct cs_unit *u)
 {
     for (int s = 0; s < CS_STAGE_COUNT_; s++) {

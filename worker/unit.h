@@ -34,9 +34,14 @@ enum cs_stage { /* order of writing where there are no transactions; a flush lie
                 CS_STAGE_COUNT_
 };
 
+/* What is said in the partition's commit metadata about a job that is about to start, or about none any more: poison.h. */
+enum cs_mark { CS_MARK_NONE = 0, CS_MARK_OPEN, CS_MARK_CLAIM, CS_MARK_CLOSE };
+
 struct cs_unit {
     int32_t partition;
     int64_t offset;
+    enum cs_mark
+        mark; /* other than NONE: no job has finished, there are no messages, and the offset does not move */
     uint64_t epoch;           /* cs_checkpoint_epoch() when the message was taken */
     char trace[CS_UUID_TEXT]; /* job id, for traceparent; "" if there is none */
     struct cs_outbound *messages[CS_STAGE_COUNT_];
@@ -52,6 +57,8 @@ struct cs_unit {
 
 /** An empty unit for the message at this place. @return NULL: no memory */
 struct cs_unit *cs_unit_new(int32_t partition, int64_t offset);
+/** One that only marks. @return NULL: no memory */
+struct cs_unit *cs_unit_new_mark(int32_t partition, int64_t offset, enum cs_mark mark);
 /** Frees the unit and its messages; user is not touched. */
 void cs_unit_free(struct cs_unit *u);
 

@@ -374,6 +374,8 @@ int cs_worker_run(struct cs_worker *w)
             break;
         wait_for_work(w);
     }
+    if (!w->failed && !w->hurried)
+        cs_intake_close(atomic_load(&w->intake));
     cs_log_info(w->log, "worker.stopped", CS_I64("code", w->exit_code));
     return w->exit_code;
 }

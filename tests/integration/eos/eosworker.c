@@ -3,7 +3,8 @@
  *
  *   eosworker CONFIG RECORDS MAX_DELAY_MS [BIG]
  *
- * A job whose reason is "big" leaves BIG bytes in its first record. SIGTERM ends it when all is committed.
+ * A job whose reason is "big" leaves BIG bytes in its first record; one whose reason is "poison" kills the process when it
+ * is due. SIGTERM ends it when all is committed.
  */
 #include <errno.h>
 #include <poll.h>
@@ -101,6 +102,8 @@ static int finish(struct fake *f)
 {
     struct cs_job_output *out = calloc(1, sizeof(*out));
 
+    if (strcmp(f->job.reason, "poison") == 0)
+        raise(SIGKILL);
     if (out == NULL || (out->records = calloc(n_records, sizeof(*out->records))) == NULL)
         abort();
     memcpy(out->feedback.job_id, f->job.job_id, sizeof(out->feedback.job_id));
@@ -237,6 +240,8 @@ int main(int argc, char **argv)
         (void)poll(fds, 3, (int)next_ms);
         (void)!read(wake_fd, &count, sizeof(count)); /* looked at in any case */
     }
+    if (r == 0)
+        cs_intake_close(intake);
     cs_log_info(log, "eosworker.end", CS_I64("result", r));
     cs_checkpoint_free(checkpoint);
     cs_intake_free(intake);

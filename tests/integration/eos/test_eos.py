@@ -113,6 +113,7 @@ class Bed:
         check_equal(set(feedback), set(self.jobs), "jobs with feedback")
         index = Counter(r.key for r in self.topic("index.v1"))
         check_equal((len(index), max(index.values())), (RECORDS * len(want), 1), "index entries")
+        check_equal({r.json["job_id"] for r in self.topic("dlq.v1")}, set(refused), "dead letters")
 
 
 def test_killed_at_every_step_does_each_job_once(t):
@@ -120,12 +121,16 @@ def test_killed_at_every_step_does_each_job_once(t):
     bed = Bed(t, Kafka.shared(t))
     bed.feed(1500)
     crashes = Counter()
+    at = 0
     end = time.monotonic() + 60
     for n in range(90):
         if time.monotonic() > end:
             break
         point = POINTS[n % len(POINTS)]
-        w = bed.worker("one", f"{point}:{bed.rng.randrange(1, 5)}")
+        # ended at the first commit time and again, whatever is the first job would look like poison
+        at = bed.rng.randrange(1 if at != 1 else 2, 5)
+        # a transaction has four stages, and each is followed by this point
+        w = bed.worker("one", f"{point}:{at if point != 'mid_produce' else 4 * at - bed.rng.randrange(4)}")
         check_equal(w.wait(40), 137, f"exit code at {point}")
         crashes[point] += 1
     check(min(crashes[p] for p in POINTS) >= 5, f"too few crashes to mean anything: {crashes}")
@@ -181,6 +186,39 @@ def test_partitions_that_move_lose_and_repeat_nothing(t):
     bed.check_once()
     kept = sum(e["inflight"] for w in t.procs for e in w.log_events("partitions.assigned"))
     print(f"{dict(what_was_done)}; {len(bed.jobs)} jobs, none lost, none twice; {kept} in flight when partitions came")
+
+
+def test_a_poison_job_is_found_and_no_other_is_blamed(t):
+    """It kills whoever runs it. The good ones around it all finish, and workers killed for other reasons blame nobody."""
+    bed = Bed(t, Kafka.shared(t))
+    bed.feed(100)
+    bed.feed(1, reason="poison")
+    bed.feed(100)
+    poison = next(j for j, reason in bed.jobs.items() if reason == "poison")
+    workers = [bed.worker(delay_ms=60) for _ in range(2)]
+    deaths = kills = 0
+
+    def done():
+        nonlocal deaths, kills
+        for i, w in enumerate(workers):
+            if w.running():
+                continue
+            check_equal(w.wait(5), -signal.SIGKILL, "what the poison does")
+            deaths += 1
+            workers[i] = bed.worker(delay_ms=60)
+        if kills < 5 and len(bed.topic("feedback.v1")) > 30 * kills:
+            kills += 1
+            workers[kills % 2].kill()
+            workers[kills % 2] = bed.worker(delay_ms=60)
+        return len({r.json["job_id"] for r in bed.topic("feedback.v1")}) >= len(bed.jobs)
+
+    wait_for(done, 150, "every job has its feedback", every_s=0.3)
+    check_equal([w.stop() for w in workers], [0, 0], "exit codes")
+    bed.check_once({poison})
+    check_equal([(d.json["reason"], d.json["job_id"]) for d in bed.topic("dlq.v1")], [("poison", poison)], "dead letters")
+    rejected = {r.json["job_id"] for r in bed.topic("feedback.v1") if r.json["outcome"] == "reject"}
+    check_equal(rejected, {poison}, "rejected jobs")
+    print(f"dead after {deaths} deaths of workers, among {kills} that were killed from outside")
 
 
 def test_a_stop_amid_a_rebalance_ends(t):
@@ -312,6 +350,7 @@ def test_stop_without_a_broker_is_in_time_and_loses_nothing(t):
 
 if __name__ == "__main__":
     main(test_killed_at_every_step_does_each_job_once, test_commits_of_unknown_result_are_looked_up,
-         test_partitions_that_move_lose_and_repeat_nothing, test_a_stop_amid_a_rebalance_ends,
+         test_partitions_that_move_lose_and_repeat_nothing, test_a_poison_job_is_found_and_no_other_is_blamed,
+         test_a_stop_amid_a_rebalance_ends,
          test_sleep_inside_a_transaction_is_no_fencing, test_one_instance_id_twice_ends_one_of_them, test_output_that_no_broker_takes_is_refused_alone,
          test_without_transactions_nothing_is_lost, test_stop_without_a_broker_is_in_time_and_loses_nothing)
