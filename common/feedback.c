@@ -169,6 +169,7 @@ static void part_parse(struct cs_msg *m, cs_json_val v, struct cs_feedback_part 
     ret->slice_id = cs_msg_str(&p, "slice_id", 64, false, "parts[].slice_id");
     ret->outcome = outcome_get(&p, "parts[].outcome");
     ret->cursor = cs_msg_str(&p, "cursor", CS_CURSOR_MAX, false, "parts[].cursor");
+    ret->after = cs_msg_khash(&p, "after", "parts[].after");
     ret->retry_after_ms =
         cs_msg_i64(&p, "retry_after_ms", 0, INT64_MAX, false, -1, "parts[].retry_after_ms");
     ret->changes = cs_msg_i64(&p, "changes", 0, INT64_MAX, false, 0, "parts[].changes");
@@ -185,6 +186,7 @@ static void part_print(const struct cs_feedback_part *part, struct cs_jw *jw)
     cs_jw_kstr_opt(jw, "slice_id", part->slice_id);
     cs_jw_kstr(jw, "outcome", cs_outcome_name(part->outcome));
     cs_jw_kstr_opt(jw, "cursor", part->cursor);
+    cs_jw_khash_opt(jw, "after", part->after);
     if (part->retry_after_ms >= 0)
         cs_jw_ki64(jw, "retry_after_ms", part->retry_after_ms);
     cs_jw_ki64(jw, "changes", part->changes);

@@ -46,6 +46,8 @@ struct cs_feedback_part {
     enum cs_outcome outcome; /* done, more, retry, resync, reject */
     char *
         cursor; /* the next cursor (path and query; a slice: the time to go on from). For done and more; NULL: unchanged or none */
+    uint64_t
+        after; /* mail.resync and more: where the comparison goes on, as in the job; 0: nowhere */
     int64_t retry_after_ms; /* -1: none given */
     bool has_compared;      /* mail.resync */
     struct cs_compared compared;

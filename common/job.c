@@ -411,6 +411,7 @@ static void part_parse(struct cs_msg *m, cs_json_val v, struct cs_job_part *ret)
     ret->mode =
         (enum cs_mode)cs_msg_enum(&p, "mode", mode_names, COUNT(mode_names), "parts[].mode");
     ret->cursor = cs_msg_str(&p, "cursor", CS_CURSOR_MAX, false, "parts[].cursor");
+    ret->after = cs_msg_khash(&p, "after", "parts[].after");
     ret->slice_id = cs_msg_str(&p, "slice_id", 64, false, "parts[].slice_id");
     ret->from_utc_ms = ret->to_utc_ms = CS_NEVER;
     window = p.error == 0 ? cs_json_get(v, "window") : NULL;
@@ -438,6 +439,7 @@ static void part_print(const struct cs_job_part *part, struct cs_jw *jw)
         folder_print(&part->folder, jw);
     }
     cs_jw_kstr_opt(jw, "cursor", part->cursor);
+    cs_jw_khash_opt(jw, "after", part->after);
     if (part->from_utc_ms != CS_NEVER || part->to_utc_ms != CS_NEVER) {
         cs_jw_key(jw, "window");
         cs_jw_object(jw);
@@ -477,7 +479,7 @@ static void check_shape(struct cs_msg *m, const struct cs_job *job)
                 cs_msg_fail(m, -EINVAL, "parts[].folder");
             if (mode != CS_MODE_RESYNC && mode != CS_MODE_GONE && mode != CS_MODE_AUDIT)
                 cs_msg_fail(m, -EINVAL, "parts[].mode");
-            if (job->parts[i].cursor != NULL)
+            if (job->parts[i].cursor != NULL && job->parts[i].after == 0)
                 cs_msg_fail(m, -EINVAL, "parts[].cursor");
         }
         break;

@@ -93,9 +93,11 @@ struct cs_job_part {
     int64_t generation;
     enum cs_mode mode;
     struct cs_folder
-        folder;   /* mail.delta; id NULL elsewhere. For a calendar id is the calendar's */
-    char *cursor; /* path and query under the mailbox, "/v1.0/users/..."; NULL: from the start.
-                                For a slice: the receivedDateTime (RFC 3339) to go on from, downwards */
+        folder;     /* mail.delta; id NULL elsewhere. For a calendar id is the calendar's */
+    char *cursor;   /* path and query under the mailbox, "/v1.0/users/..."; NULL: from the start.
+                                For a slice: the receivedDateTime (RFC 3339) to go on from, downwards.
+                                For mail.resync, with after: what the first walk of this comparison ended with */
+    uint64_t after; /* mail.resync: only what has a greater hash, cs_index_id_hash(); 0: all */
     int64_t from_utc_ms; /* window [from, to); CS_NEVER: open at that end */
     int64_t to_utc_ms;
     char *slice_id; /* slices: which one; NULL elsewhere */

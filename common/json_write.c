@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -209,6 +210,16 @@ void cs_jw_kstr_opt(struct cs_jw *jw, const char *key, const char *s)
 {
     if (s != NULL)
         cs_jw_kstr(jw, key, s);
+}
+
+void cs_jw_khash_opt(struct cs_jw *jw, const char *key, uint64_t hash)
+{
+    char hex[17];
+
+    if (hash == 0)
+        return;
+    snprintf(hex, sizeof(hex), "%016" PRIx64, hash);
+    cs_jw_kstr(jw, key, hex);
 }
 
 void cs_jw_ki64(struct cs_jw *jw, const char *key, int64_t v)

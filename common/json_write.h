@@ -43,6 +43,8 @@ void cs_jw_slice(struct cs_jw *jw, struct cs_js v);
 /* key and value in one call; the *_opt forms leave the member out when there is no value */
 void cs_jw_kstr(struct cs_jw *jw, const char *key, const char *s);
 void cs_jw_kstr_opt(struct cs_jw *jw, const char *key, const char *s);
+/** As 16 hexadecimal digits; 0 writes nothing. */
+void cs_jw_khash_opt(struct cs_jw *jw, const char *key, uint64_t hash);
 void cs_jw_ki64(struct cs_jw *jw, const char *key, int64_t v);
 void cs_jw_kbool(struct cs_jw *jw, const char *key, bool v);
 void cs_jw_knull(struct cs_jw *jw, const char *key);

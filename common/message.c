@@ -144,6 +144,13 @@ uint64_t cs_msg_hash(struct cs_msg *m, cs_json_val v, const char *where)
     return h;
 }
 
+uint64_t cs_msg_khash(struct cs_msg *m, const char *name, const char *where)
+{
+    cs_json_val v = m->error == 0 ? cs_json_get(m->obj, name) : NULL;
+
+    return v != NULL ? cs_msg_hash(m, v, where) : 0;
+}
+
 void *cs_msg_alloc(struct cs_msg *m, size_t count, size_t size)
 {
     void *p;

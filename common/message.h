@@ -40,6 +40,8 @@ cs_json_val cs_msg_array(struct cs_msg *m, const char *name, size_t max, size_t 
                          const char *where);
 /** A string of 16 hex digits. */
 uint64_t cs_msg_hash(struct cs_msg *m, cs_json_val v, const char *where);
+/** The same as an optional member; absent: 0. */
+uint64_t cs_msg_khash(struct cs_msg *m, const char *name, const char *where);
 /** Zeroed array of count elements; NULL if count is 0 or the message has failed. */
 void *cs_msg_alloc(struct cs_msg *m, size_t count, size_t size);
 

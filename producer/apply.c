@@ -69,6 +69,7 @@ static void drop_cursor(struct cs_box_folder *f, enum cs_stream_phase phase, int
     f->last_poll_ms = now_ms;
     free(f->cursor);
     f->cursor = NULL;
+    cs_folder_forget_comparison(f);
     f->round_start_ms = CS_TIME_NONE;
     f->dirty = true;
 }
@@ -164,10 +165,11 @@ static int apply_resync_part(struct cs_mailbox *m, const struct cs_schedule_conf
 
     f->dirty = true;
     switch (part->outcome) {
-    case CS_MORE: /* more differences than one job may leave: the next comparison is smaller */
+    case CS_MORE: /* more differences than one job may leave: it goes on where this one ended */
         f->failures = 0;
         f->retry_ms = CS_TIME_NONE;
-        return 0;
+        f->compare_after = part->after;
+        return part->cursor != NULL ? cs_mailbox_set_cursor(&f->compare_cursor, part->cursor) : 0;
     case CS_DONE:
         f->failures = 0;
         f->retry_ms = CS_TIME_NONE;
@@ -181,8 +183,13 @@ static int apply_resync_part(struct cs_mailbox *m, const struct cs_schedule_conf
             f->resync_owed = f->resync_owed || differs;
             return 0;
         }
-        if (part->cursor == NULL || cs_mailbox_set_cursor(&f->cursor, part->cursor) < 0)
-            return part->cursor == NULL ? 0 : -ENOMEM;
+        /* one of several jobs has the cursor of its first walk: a folder that stayed live has got further meanwhile */
+        if (part->cursor != NULL && (f->compare_after == 0 || f->cursor == NULL) &&
+            cs_mailbox_set_cursor(&f->cursor, part->cursor) < 0)
+            return -ENOMEM;
+        cs_folder_forget_comparison(f);
+        if (part->cursor == NULL)
+            return 0;
         /* like the walk that makes a first token it proves nothing about changes: only rounds after it do */
         f->phase = CS_STREAM_LIVE;
         f->resync_owed = false;

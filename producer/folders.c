@@ -24,6 +24,7 @@ void cs_folder_start(struct cs_box_folder *f, enum cs_stream_phase phase)
     f->phase = phase;
     free(f->cursor);
     f->cursor = NULL;
+    cs_folder_forget_comparison(f);
     f->round_start_ms = CS_TIME_NONE;
     f->last_round_ms = CS_TIME_NONE;
     f->rounds = 0;

@@ -65,9 +65,13 @@ static int make_mail_part(const struct cs_mailbox *m, const struct cs_box_part *
     if (mail_stream(&ret->stream, f->id) < 0 || cs_folder_copy(&as, &ret->folder) < 0)
         return -ENOMEM;
     /* a comparison walks from the start, and leaves the cursor where it is until it is done */
-    return part->mode == CS_MODE_RESYNC || part->mode == CS_MODE_GONE || part->mode == CS_MODE_AUDIT
-               ? 0
-               : cs_msg_dup(f->cursor, &ret->cursor);
+    if (part->mode == CS_MODE_AUDIT)
+        return 0;
+    if (part->mode == CS_MODE_RESYNC || part->mode == CS_MODE_GONE) {
+        ret->after = f->compare_after;
+        return cs_msg_dup(f->compare_cursor, &ret->cursor);
+    }
+    return cs_msg_dup(f->cursor, &ret->cursor);
 }
 
 static int make_slice_part(const struct cs_mailbox *m, const struct cs_box_part *part,

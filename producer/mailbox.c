@@ -73,6 +73,7 @@ void cs_folder_free(struct cs_box_folder *f)
     free(f->path);
     free(f->well_known);
     free(f->cursor);
+    free(f->compare_cursor);
     free(f);
 }
 
@@ -182,6 +183,13 @@ int cs_mailbox_add_folder(struct cs_mailbox *m, const char *id, struct cs_box_fo
     m->n_folders++;
     *ret = f;
     return 0;
+}
+
+void cs_folder_forget_comparison(struct cs_box_folder *f)
+{
+    free(f->compare_cursor);
+    f->compare_cursor = NULL;
+    f->compare_after = 0;
 }
 
 int cs_mailbox_set_cursor(char **cursor, const char *value)

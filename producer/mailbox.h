@@ -74,7 +74,11 @@ struct cs_box_folder {
     int64_t interval_ms; /* 0: not set yet */
     int64_t retry_ms;    /* not before; CS_TIME_NONE */
     int64_t compared_ms; /* the last comparison with the index; CS_TIME_NONE */
-    unsigned failures;   /* in a row */
+    uint64_t
+        compare_after; /* one with more differences than a job may leave goes on behind this hash; 0: none is under way */
+    char *
+        compare_cursor; /* what its first walk ended with; NULL: there was none (the folder is gone) */
+    unsigned failures; /* in a row */
 };
 
 struct cs_box_slice {
@@ -251,6 +255,8 @@ struct cs_box_folder *cs_mailbox_find_folder(const struct cs_mailbox *m, uint64_
 /** Finds or adds. @return 0, -ENOMEM */
 int cs_mailbox_add_folder(struct cs_mailbox *m, const char *id, struct cs_box_folder **ret);
 void cs_folder_free(struct cs_box_folder *f);
+/** A comparison begins anew. */
+void cs_folder_forget_comparison(struct cs_box_folder *f);
 /** A cursor of a stream is replaced. @return 0, -ENOMEM (the old one stays) */
 int cs_mailbox_set_cursor(char **cursor, const char *value);
 

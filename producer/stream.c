@@ -158,6 +158,8 @@ static void print_mail(const struct cs_box_folder *f, struct cs_jw *jw)
     cs_jw_kstr_opt(jw, "cursor", f->cursor);
     if (f->resync_owed)
         cs_jw_kbool(jw, "resync_owed", true);
+    cs_jw_khash_opt(jw, "compare_after", f->compare_after);
+    cs_jw_kstr_opt(jw, "compare_cursor", f->compare_cursor);
     ktime(jw, "round_start", f->round_start_ms);
     ktime(jw, "last_round", f->last_round_ms);
     cs_jw_ki64(jw, "rounds", f->rounds);
@@ -691,6 +693,8 @@ static void load_mail(struct cs_mailbox *box, const char *id, struct cs_msg *m)
     f->generation = cs_msg_i64(m, "generation", 0, INT64_MAX, true, 0, "generation");
     f->cursor = cs_msg_str(m, "cursor", CS_CURSOR_MAX, false, "cursor");
     f->resync_owed = cs_msg_bool(m, "resync_owed", false, false, "resync_owed");
+    f->compare_after = cs_msg_khash(m, "compare_after", "compare_after");
+    f->compare_cursor = cs_msg_str(m, "compare_cursor", CS_CURSOR_MAX, false, "compare_cursor");
     f->round_start_ms = get_time(m, "round_start");
     f->last_round_ms = get_time(m, "last_round");
     f->rounds = cs_msg_i64(m, "rounds", 0, INT64_MAX, true, 0, "rounds");

@@ -44,6 +44,11 @@ static uint64_t hash_text(const char *s)
     return s != NULL && s[0] != '\0' ? hash_of(s, strlen(s)) : 0;
 }
 
+uint64_t cs_index_id_hash(const char *id)
+{
+    return hash_of(id, strlen(id));
+}
+
 uint64_t cs_index_digest(const char *id, const char *change_key)
 {
     uint64_t h = hash_text(id) * UINT64_C(0x9e3779b97f4a7c15) ^ hash_text(change_key);

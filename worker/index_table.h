@@ -41,6 +41,8 @@ const char *cs_index_table_next_missing(const struct cs_index_table *t, const ch
                                         int walk, size_t *i);
 /** How many items are out there in this folder. */
 size_t cs_index_table_count_folder(const struct cs_index_table *t, const char *folder);
+/** Of an id, never 0: the order in which a comparison of several jobs goes through what differs. */
+uint64_t cs_index_id_hash(const char *id);
 /** Order-independent digest of an id and its version; digests of many are combined by XOR. */
 uint64_t cs_index_digest(const char *id, const char *change_key);
 

@@ -5,7 +5,9 @@
  * listed is as if the walk had told its removal. From there on it is a delta job: bodies are read by id, the look sent last
  * wins, removals are resolved and looked at a second time. A folder that is gone or out of scope has no walk.
  *
- * More differences than a job may leave are the next comparison's: it is smaller, and the cursor waits for it.
+ * More differences than a job may leave are dealt with in several, in the order of the ids' hashes: each walks and compares
+ * anew and goes on behind the hash where the one before ended. What changes meanwhile is no matter of theirs: the cursor
+ * that is handed over in the end is the first walk's, and from there the delta tells it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +17,7 @@
 #include "common/key.h"
 #include "worker/job_priv.h"
 
-/* each may be owed a look; the rest of a feedback's room is for what reads find */
+/* each may be owed a look; the rest of a feedback's room is for what reads find, and for ids of one hash */
 #define TOLD_MAX (CS_FEEDBACK_LEFT_MAX - 100)
 
 static bool wait_for_index(struct cs_job_run *run)
@@ -60,6 +62,61 @@ static bool is_held(struct cs_job_run *run, struct cs_js item)
     return false;
 }
 
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static size_t told_max(const struct cs_job_run *run)
+{
+    return run->jobs->p.limits.items < TOLD_MAX ? run->jobs->p.limits.items : TOLD_MAX;
+}
+
+/* Keeps as many as the job may tell, those with the smallest hashes, and what shares the last one; the others are a next
+ * job's. */
+static void let_go(struct cs_job_run *run)
+{
+    size_t n = 0, max = told_max(run);
+    uint64_t *hashes;
+
+    if (run->n_obs <= max)
+        return;
+    hashes = calloc(run->n_obs, sizeof(*hashes));
+    if (hashes == NULL) {
+        cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
+        return;
+    }
+    for (size_t i = 0; i < run->n_obs; i++)
+        hashes[i] = cs_index_id_hash(run->obs[i].env.id);
+    qsort(hashes, run->n_obs, sizeof(*hashes), by_value);
+    run->told_to = hashes[max - 1];
+    free(hashes);
+    for (size_t i = 0; i < run->n_obs; i++) {
+        if (cs_index_id_hash(run->obs[i].env.id) > run->told_to)
+            run->parts[run->obs[i].source].overflow = true;
+        else
+            run->obs[n++] = run->obs[i];
+    }
+    run->n_obs = n;
+}
+
+/* Is this difference this job's to tell? */
+static bool is_told(struct cs_job_run *run, size_t part, const char *id)
+{
+    uint64_t hash = cs_index_id_hash(id);
+
+    if (hash <= run->job.parts[part].after)
+        return false; /* an earlier job's */
+    if (run->n_obs >= 2 * told_max(run))
+        let_go(run);
+    if (run->told_to == 0 || hash <= run->told_to)
+        return true;
+    run->parts[part].overflow = true;
+    return false;
+}
+
 bool cs_resync_differs(struct cs_job_run *run, size_t part, const struct cs_envelope *env,
                        struct cs_js item)
 {
@@ -79,11 +136,7 @@ bool cs_resync_differs(struct cs_job_run *run, size_t part, const struct cs_enve
     p->compared.stale += match == CS_INDEX_OTHER;
     if (match == CS_INDEX_SAME || run->job.parts[part].mode == CS_MODE_AUDIT)
         return false;
-    if (run->n_obs >= TOLD_MAX) {
-        p->overflow = true;
-        return false;
-    }
-    return true;
+    return is_told(run, part, env->id);
 }
 
 /* What the index has in a folder that was walked to its end, or is gone, and that was not there. */
@@ -100,10 +153,25 @@ static void find_missing(struct cs_job_run *run, size_t i)
         part->compared.extra++;
         if (spec->mode == CS_MODE_AUDIT)
             continue;
-        if (run->n_obs >= TOLD_MAX)
-            part->overflow = true;
-        else
+        if (is_told(run, i, id))
             (void)cs_run_observe(run, id, CS_OBS_REMOVED, (int)i, &now);
+    }
+}
+
+/* What a part that is done, or is to go on, hands over as its cursor. */
+static void leave_cursor(struct cs_job_run *run, size_t i)
+{
+    struct cs_part_run *part = &run->parts[i];
+    const struct cs_job_part *spec = &run->job.parts[i];
+
+    if (spec->mode != CS_MODE_RESYNC) {
+        free(part->cursor);
+        part->cursor = NULL;
+    } else if (spec->cursor != NULL) { /* the first walk's */
+        free(part->cursor);
+        part->cursor = strdup(spec->cursor);
+        if (part->cursor == NULL)
+            cs_run_fail_code(run, CS_RETRY, CS_CODE_INTERNAL);
     }
 }
 
@@ -119,12 +187,15 @@ static enum cs_step compare(struct cs_job_run *run)
             (int64_t)cs_index_table_count_folder(run->index, run->job.parts[i].folder.id);
         find_missing(run, i);
         part->changes = part->compared.missing + part->compared.stale + part->compared.extra;
-        if (part->overflow)
-            part->outcome = CS_MORE;
-        if (part->overflow || run->job.parts[i].mode != CS_MODE_RESYNC) {
-            free(part->cursor);
-            part->cursor = NULL;
-        }
+    }
+    if (!run->failed)
+        let_go(run);
+    for (size_t i = 0; i < run->job.n_parts && !run->failed; i++) {
+        if (run->parts[i].outcome != CS_DONE)
+            continue;
+        if (run->parts[i].overflow)
+            run->parts[i].outcome = CS_MORE;
+        leave_cursor(run, i);
     }
     cs_index_table_free(run->index);
     run->index = NULL;

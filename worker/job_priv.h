@@ -72,7 +72,7 @@ struct cs_part_run {
     unsigned page_size; /* slices: adapts */
     /* resyncs */
     struct cs_compared compared;
-    bool overflow; /* more differences than one job may leave: the rest is the next comparison's */
+    bool overflow; /* more differences than one job may leave: it goes on behind run->told_to */
     /* slices: walking down by key */
     int64_t seen_down_to_ms; /* received time of the last item of the page before; CS_NEVER: none */
     bool below;              /* that moment is done with: go on strictly below it */
@@ -157,6 +157,7 @@ struct cs_job_run {
     struct cs_calendar_run *calendar; /* job_calendar_delta.c */
     struct cs_index_ask *index_ask;   /* job_mail_resync.c */
     struct cs_index_table *index;
+    uint64_t told_to; /* differences with greater hashes are not this job's; 0: all are */
     bool (*waits)(struct cs_job_run *run); /* NULL: the step waits for calls only */
     struct cs_send_run *send;              /* job_mail_send.c */
     struct cs_read_list reads;             /* one step's at a time */

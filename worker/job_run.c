@@ -158,7 +158,7 @@ static int prepare(struct cs_job_run *run)
         return -ENOMEM;
     for (size_t i = 0; i < run->job.n_parts; i++) {
         run->parts[i].seen_down_to_ms = CS_NEVER;
-        if (run->job.parts[i].cursor != NULL &&
+        if (run->job.parts[i].cursor != NULL && run->job.type != CS_JOB_MAIL_RESYNC &&
             (run->parts[i].cursor = strdup(run->job.parts[i].cursor)) == NULL)
             return -ENOMEM;
     }
@@ -914,6 +914,7 @@ static int fill_feedback(struct cs_job_run *run)
         fp->changes = part->changes;
         fp->has_compared = run->job.type == CS_JOB_MAIL_RESYNC;
         fp->compared = part->compared;
+        fp->after = part->outcome == CS_MORE && fp->has_compared ? run->told_to : 0;
         if (part->outcome == CS_DONE || part->outcome == CS_MORE) {
             fp->cursor = part->cursor;
             part->cursor = NULL;

@@ -86,6 +86,44 @@ def test_dead_cursors_cost_exactly_the_difference(t):
     s.end()
 
 
+def test_more_differences_than_a_job_may_leave(t):
+    """Several jobs, one after another: each item once, also those that change between them."""
+    s = Story(t, messages=180, folders=3, settings={**SLOW, "worker.job_items": 20})
+    s.bed.wait_quiet(90)
+    out = sorted(s.in_scope())
+    mark, before = len(s.bed.records()), len(s.resyncs())
+    ops = [{"op": "evict_deltas", "what": "messages"}]
+    ops += [{"op": "delete", "id": i} if n % 5 == 0 else {"op": "patch", "id": i, "set": {"flag": "flagged"}} for n, i in enumerate(out[:100])]
+    s.ops(*ops)
+    wait_for(lambda: len(s.resyncs()) > before, 60, "the first comparison has ended")
+    late = out[95:115]
+    s.ops(*[{"op": "patch", "id": i, "set": {"importance": "high"}} for i in late if out.index(i) % 5 or out.index(i) >= 100])
+    s.bed.wait_equal(120, s.daemons)
+    wait_for(lambda: s.status().get("resync_owed") == 0, 60, "every folder is live again")
+    s.bed.wait_quiet(90)
+    jobs = s.resyncs()[before:]
+    check(len(jobs) >= 5, f"too few jobs to mean anything: {len(jobs)}")
+    told = s.since(mark)
+    times = {}
+    for r in told:
+        times[r["item_id"]] = times.get(r["item_id"], 0) + 1
+    check_equal(set(times) - set(out[:115]), set(), "unchanged items that were published again")
+    check_equal({i for i, n in times.items() if n > (2 if i in late else 1)}, set(), "published more often than changed")
+    check_equal({r["item_id"] for r in told if r["change"] == "deleted"}, set(out[:100:5]), "deletions")
+    s.bed.check_history()
+    # a folder that is gone takes several too
+    counts = {}
+    for r in s.in_scope().values():
+        counts[r["folder"]["id"]] = counts.get(r["folder"]["id"], 0) + 1
+    own = [i for i, f in s.folders().items() if f["wellKnownName"] is None and counts.get(i)]
+    largest = max(own, key=lambda i: counts[i])
+    check(counts[largest] > 20, f"items of the largest folder: {counts[largest]}")
+    s.ops({"op": "folder_delete", "folder": largest})
+    s.bed.wait_equal(120, s.daemons)
+    print(f"{len(times)} items differed, {len(jobs)} jobs; then a folder of {counts[largest]} went")
+    s.end()
+
+
 def test_folders_that_go_and_come_back(t):
     s = Story(t)
     counts = {}
@@ -133,4 +171,4 @@ def test_audits_find_nothing_and_cost_no_record(t):
 
 
 if __name__ == "__main__":
-    main(test_dead_cursors_cost_exactly_the_difference, test_folders_that_go_and_come_back, test_audits_find_nothing_and_cost_no_record)
+    main(test_dead_cursors_cost_exactly_the_difference, test_more_differences_than_a_job_may_leave, test_folders_that_go_and_come_back, test_audits_find_nothing_and_cost_no_record)
