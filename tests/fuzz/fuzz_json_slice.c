@@ -218,7 +218,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     struct json_tokener *tok = json_tokener_new_ex(CS_JW_DEPTH + 2);
     FUZZ_CHECK(tok != NULL);
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+    /* from 0.18 on, strict takes every byte above 0x7f in a text for a control character */
+    if (json_c_version_num() < 18 << 8)
+        json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
     struct json_object *o = json_tokener_parse_ex(tok, v.p, (int)v.n);
     if (o == NULL && json_tokener_get_error(tok) == json_tokener_continue)
         o = json_tokener_parse_ex(tok, "", 1);
