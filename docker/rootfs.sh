@@ -36,6 +36,9 @@ for dir in lib lib64; do
     ln -s "usr/$dir" "$root/$dir"
 done
 for program in "$@"; do
+    case $program in
+    /usr/*) own "$program" ;; # Debian's, not ours
+    esac
     install -D -m 0755 -s "$program" "$root/usr/bin/${program##*/}"
     # "name => /path (0x...)", and the loader as "/path (0x...)"
     {

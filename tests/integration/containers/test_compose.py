@@ -2,6 +2,7 @@
 """The services of docker/compose.yaml, with four workers: all healthy, mailboxes synced, orderly ends."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -32,10 +33,20 @@ def test_compose_services(t):
 
     wait_for(live, 180, "the three mailboxes are synced", every_s=1)
     print(producer.exec("crmsync-producer", "status").stdout, flush=True)
+    consumer = composed.running["consumer"][0]
+
+    def read():
+        """Every mailbox's records, each place on the topic once."""
+        rows = [line.split(" ", 2) for line in consumer.logs().splitlines() if re.match(r"\d+ \d+ contoso/", line)]
+        check_equal(len({(row[0], row[1]) for row in rows}), len(rows), "records, and places on the topic")
+        return len(rows) if {row[2].split("/")[1] for row in rows} >= {row["mailbox"] for row in live() or []} else 0
+
+    count = wait_for(lambda: live() and read(), 60, "the consumer has records of each mailbox", every_s=1)
+    print(f"records that the consumer has printed: {count}", flush=True)
     print(f"all services up after {seconds:.0f} s", flush=True)
     for daemon in daemons:
         check_equal(daemon.state().get("RestartCount", 0), 0, f"restarts of {daemon.name}")
-    for name in ("worker", "producer", "graphsim"):
+    for name in ("consumer", "worker", "producer", "graphsim"):
         for code, container in zip(composed.stop(name), composed.running[name]):
             check_equal(code, 0, f"exit code of {container.name}:\n{container.logs()[-2000:]}")
     # a JVM that ends on SIGTERM in good order

@@ -57,6 +57,17 @@ def test_what_is_in_the_image(t):
     print(f"size of the image: {image['Size'] / 1e6:.1f} MB, {len(scanned)} Debian packages in it", flush=True)
 
 
+def as_config_map(folder):
+    """Lays the files of a folder out as Kubernetes does a ConfigMap's: links into a folder that a link names."""
+    real = folder / "..2026_01_01"
+    names = [path.name for path in folder.iterdir()]
+    real.mkdir()
+    (folder / "..data").symlink_to(real.name)
+    for name in names:
+        (folder / name).rename(real / name)
+        (folder / name).symlink_to(f"..data/{name}")
+
+
 class Bed:
     """Kafka and graphsim on this machine; the daemons in containers."""
 
@@ -64,9 +75,10 @@ class Bed:
         self.engine = engine
         self.site = Site(t, kafka, sim, tenants,
                          {"schedule.poll_min_ms": 1000, "schedule.poll_max_ms": 3000, "schedule.second_look_ms": 3000,
-                          "schedule.status_interval_ms": 1000})
+                          "schedule.status_interval_ms": 1000, "schedule.probe_min_ms": 1000, "schedule.probe_max_ms": 3000})
+        as_config_map(self.site.dir / "tenants.d")
         for path in (self.site.dir, *self.site.dir.rglob("*")):
-            os.chown(path, UID, UID)
+            os.chown(path, UID, UID, follow_symlinks=False)
         made = self.run("crmsync-producer", "topics", "--apply", "--partitions", "6", "--replication", "1")
         check_equal(made.returncode, 0, f"topics --apply: {made.stdout}{made.stderr}")
 
@@ -137,13 +149,44 @@ def test_daemons_out_of_the_image(t):
         return text if len(rows) == 2 and all("needs_admin" in row for row in rows) else None
 
     print(wait_for(parked, 120, "the tenants with a wrong and without a secret are parked", every_s=1), flush=True)
+    # the right one takes its place: no restart, no signal
+    secret = bed.site.dir / "wrong.secret0"
+    fresh = t.dir / "fresh"
+    fresh.write_text("right-secret")
+    os.chown(fresh, UID, UID)
+    fresh.rename(secret)
+    wait_for(lambda: any(r.key.startswith("wrong/") for r in feed.records()), 180, "the healed tenant's records", every_s=0.5)
     for daemon in daemons:
         state = daemon.state()
         check(state["Status"] == "running" and state.get("RestartCount", 0) == 0, f"{daemon.name}: {state}")
         check("wrong-secret" not in daemon.logs() and "right-secret" not in daemon.logs(), "a secret is logged")
     for daemon in daemons:
         check_equal(daemon.stop(), 0, f"exit code of {daemon.name} after SIGTERM:\n{daemon.logs()[-2000:]}")
-    check(not any(r.key.startswith(("wrong/", "absent/")) for r in feed.records()), "records of a parked tenant")
+    check(not any(r.key.startswith("absent/") for r in feed.records()), "records of a parked tenant")
+
+
+def test_scram_password_out_of_a_file(t):
+    """On Kafka 4.x, whose SCRAM the librdkafka of Debian 12 cannot do."""
+    engine = engine_of(t)
+    secure = Kafka.own(t, listener="scram").env["secure"]
+    client = dict(secure["client"])
+    check_equal((client["security.protocol"], client["sasl.mechanism"]), ("SASL_SSL", "SCRAM-SHA-512"), "the listener")
+    for name, text in (("password", client.pop("sasl.password")), ("ca", Path(client["ssl.ca.location"]).read_text()),
+                       ("crmsync.cfg", f'kafka = {{ bootstrap_servers = "{secure["bootstrap"]}"; }};\n')):
+        (t.dir / name).write_text(text)
+        os.chmod(t.dir / name, 0o644)
+    client["ssl.ca.location"] = "/run/secrets/ca"
+    options = [*HARDENED, "-v", f"{t.dir}/crmsync.cfg:/etc/crmsync/crmsync.cfg:ro", "-v", f"{t.dir}/ca:/run/secrets/ca:ro",
+               "-v", f"{t.dir}/password:/run/secrets/password:ro",
+               "-e", "CRMSYNC_KAFKA_PROPERTIES_SASL_PASSWORD_FILE=/run/secrets/password"]
+    for key, value in client.items():
+        options += ["-e", f"CRMSYNC_KAFKA_PROPERTIES_{key.upper().replace('.', '_')}={value}"]
+    command = ["crmsync-producer", "topics", "--apply", "--partitions", "3"]
+    made = engine.once(IMAGE, command, options, ok=False)
+    check(made.returncode == 0 and "created" in made.stdout, f"topics --apply by SCRAM: {made}")
+    (t.dir / "password").write_text("another")
+    refused = engine.once(IMAGE, command, options, ok=False)
+    check_equal(refused.returncode, 69, f"with a wrong password: {refused}")
 
 
 def test_wrong_configuration_says_why(t):
