@@ -2,8 +2,10 @@
 """docker/ fits the programs: what it names exists, what it promises is written there. Starts nothing but the programs'
 own look at a configuration; the images and the manifests themselves are tried by `./run image-test`."""
 
+import http.server
 import re
 import shutil
+import threading
 
 import yaml
 
@@ -179,6 +181,37 @@ def test_files_of_the_kustomizations_exist(t):
             check((folder / name).exists(), f"{folder.name}: {name} is missing")
     image = yaml.safe_load((OVERLAY / "kustomization.yaml").read_text())["images"][0]
     check_equal((image["name"], image["newTag"]), ("crmsync", VERSION), "the image of the overlay")
+
+
+class Admin(http.server.BaseHTTPRequestHandler):
+    """An admin port that lives and is not ready."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):  # noqa: N802
+        self.send_response({"/livez": 200, "/readyz": 503}.get(self.path, 404))
+        self.end_headers()
+        self.wfile.write(b"no partitions yet\n")
+
+    def log_message(self, format, *args):  # pylint: disable=redefined-builtin
+        pass
+
+
+def test_health_asks_the_port_of_the_configuration(t):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Admin)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    t.undo(server.server_close)
+    t.undo(server.shutdown)
+    here = f"127.0.0.1:{server.server_port}"
+    config = t.dir / "crmsync.cfg"
+    config.write_text('kafka = { bootstrap_servers = "127.0.0.1:9"; };\n')
+    for name in ("crmsync-producer", "crmsync-worker"):
+        for listen, args, code, words in ((here, [], 0, ""), (here.replace("127.0.0.1", "0.0.0.0"), [], 0, ""),
+                                          (here, ["--ready"], 69, "/readyz: 503 no partitions yet"),
+                                          ("127.0.0.1:1", [], 69, "no answer"), ("127.0.0.1:0", [], 78, "admin.listen"),
+                                          (here, ["more"], 64, "usage")):
+            run = t.run([program(name), "health", "-c", config, *args], env={"CRMSYNC_ADMIN_LISTEN": listen})
+            check(run.returncode == code and words in run.stderr, f"{name} health {args} at {listen}: {run}")
 
 
 def test_dockerfile(t):
