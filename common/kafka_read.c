@@ -124,29 +124,74 @@ void cs_kafka_read_cancel(struct cs_kafka_read *r)
     atomic_store(&r->cancelled, true);
 }
 
-int cs_kafka_read_to_end(struct cs_kafka_read *r, enum cs_topic topic, int32_t partition,
-                         int64_t from, int timeout_ms, cs_kafka_read_fn fn, void *user)
+int cs_kafka_read_ends(struct cs_kafka_read *r, enum cs_topic topic, int32_t partition,
+                       int timeout_ms, int64_t *first, int64_t *next)
 {
-    rd_kafka_topic_partition_list_t *list;
-    int64_t low = 0, high = 0, progress_ms = cs_clock_mono_ms(), reached = -1;
+    int64_t begun_ms = cs_clock_mono_ms();
     char name[CS_TOPIC_NAME_MAX];
     rd_kafka_resp_err_t err;
-    int rc = 0;
 
     cs_topic_full(r->prefix, topic, name);
     do /* in short turns, so that it can be cancelled */
-        err = rd_kafka_query_watermark_offsets(r->ends, name, partition, &low, &high,
+        err = rd_kafka_query_watermark_offsets(r->ends, name, partition, first, next,
                                                timeout_ms < 1000 ? timeout_ms : 1000);
     while (err == RD_KAFKA_RESP_ERR__TIMED_OUT && !atomic_load(&r->cancelled) &&
-           cs_clock_mono_ms() - progress_ms < timeout_ms);
+           cs_clock_mono_ms() - begun_ms < timeout_ms);
     if (atomic_load(&r->cancelled))
         return -ECANCELED;
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return err == RD_KAFKA_RESP_ERR__TIMED_OUT ? -ETIMEDOUT : -EIO;
+    return 0;
+}
+
+int cs_kafka_read_offset_at(struct cs_kafka_read *r, enum cs_topic topic, int32_t partition,
+                            int64_t utc_ms, int timeout_ms, int64_t *ret)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *tp = cs_kafka_list_add(list, r->prefix, topic, partition);
+    rd_kafka_resp_err_t err;
+    int64_t first, next, at;
+    int rc = 0;
+
+    tp->offset = utc_ms;
+    err = rd_kafka_offsets_for_times(r->ends, list, timeout_ms);
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+        err = tp->err;
+    at = tp->offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return err == RD_KAFKA_RESP_ERR__TIMED_OUT ? -ETIMEDOUT : -EIO;
+    if (at < 0) { /* RD_KAFKA_OFFSET_END */
+        rc = cs_kafka_read_ends(r, topic, partition, timeout_ms, &first, &next);
+        at = next;
+    }
+    if (rc == 0)
+        *ret = at;
+    return rc;
+}
+
+int cs_kafka_read_to_end(struct cs_kafka_read *r, enum cs_topic topic, int32_t partition,
+                         int64_t from, int timeout_ms, cs_kafka_read_fn fn, void *user)
+{
+    return cs_kafka_read_on(r, topic, partition, &from, timeout_ms, fn, user);
+}
+
+int cs_kafka_read_on(struct cs_kafka_read *r, enum cs_topic topic, int32_t partition, int64_t *at,
+                     int timeout_ms, cs_kafka_read_fn fn, void *user)
+{
+    rd_kafka_topic_partition_list_t *list;
+    int64_t low = 0, high = 0, progress_ms = cs_clock_mono_ms(), reached = -1, from = *at;
+    rd_kafka_resp_err_t err;
+    int rc = cs_kafka_read_ends(r, topic, partition, timeout_ms, &low, &high);
+
+    if (rc < 0)
+        return rc;
     if (from < low)
         from = low;
-    if (from >= high)
+    if (from >= high) {
+        *at = from;
         return 0;
+    }
     list = rd_kafka_topic_partition_list_new(1);
     cs_kafka_list_add(list, r->prefix, topic, partition)->offset = from;
     err = rd_kafka_assign(r->rk, list);
@@ -157,10 +202,10 @@ int cs_kafka_read_to_end(struct cs_kafka_read *r, enum cs_topic topic, int32_t p
         rd_kafka_message_t *m = rd_kafka_consumer_poll(r->rk, 100);
 
         if (m == NULL) {
-            int64_t at = position(r, topic, partition);
+            int64_t now = position(r, topic, partition);
 
-            if (at > reached)
-                reached = at;
+            if (now > reached)
+                reached = now;
         } else if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             /* its offset is where the next fetch begins: behind markers and aborted batches */
             if (m->offset > reached) {
@@ -184,5 +229,7 @@ int cs_kafka_read_to_end(struct cs_kafka_read *r, enum cs_topic topic, int32_t p
             rc = -ETIMEDOUT;
     }
     rd_kafka_assign(r->rk, NULL);
+    if (rc == 0)
+        *at = high;
     return rc;
 }

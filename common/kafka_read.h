@@ -25,5 +25,14 @@ typedef int (*cs_kafka_read_fn)(void *user, const struct cs_kafka_msg *msg);
  */
 int cs_kafka_read_to_end(struct cs_kafka_read *r, enum cs_topic topic, int32_t partition,
                          int64_t from, int timeout_ms, cs_kafka_read_fn fn, void *user);
+/** The same again and again: reads from *at, and moves it to the end that was reached. */
+int cs_kafka_read_on(struct cs_kafka_read *r, enum cs_topic topic, int32_t partition, int64_t *at,
+                     int timeout_ms, cs_kafka_read_fn fn, void *user);
+/** First and next offset of a partition, open transactions included. @return 0, -ETIMEDOUT, -EIO */
+int cs_kafka_read_ends(struct cs_kafka_read *r, enum cs_topic topic, int32_t partition,
+                       int timeout_ms, int64_t *first, int64_t *next);
+/** The first offset whose message is not older than utc_ms; the end if all are. @return 0, -ETIMEDOUT, -EIO */
+int cs_kafka_read_offset_at(struct cs_kafka_read *r, enum cs_topic topic, int32_t partition,
+                            int64_t utc_ms, int timeout_ms, int64_t *ret);
 
 #endif

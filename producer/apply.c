@@ -6,6 +6,7 @@
 
 #include "common/backoff.h"
 #include "producer/decide.h"
+#include "producer/orders.h"
 
 #define DAY_MS     INT64_C(86400000)
 #define GONE_TRIES 5 /* a folder that the tree has and its delta does not */
@@ -42,7 +43,7 @@ static int64_t probe_at(const struct cs_schedule_conf *c, int64_t now_ms, uint64
 /* Shorter while it changes, longer while it sleeps. */
 static int64_t adapt(int64_t interval_ms, bool changed, int64_t min_ms, int64_t max_ms)
 {
-    if (changed || interval_ms <= 0)
+    if (changed || interval_ms <= min_ms / 2) /* it may be of before a reload */
         return min_ms;
     return interval_ms > max_ms / 2 ? max_ms : interval_ms * 2;
 }
@@ -63,7 +64,7 @@ static bool is_mailbox_affair(const struct cs_fault *fault)
     }
 }
 
-static void drop_cursor(struct cs_box_folder *f, enum cs_stream_phase phase, int64_t now_ms)
+void cs_apply_drop_cursor(struct cs_box_folder *f, enum cs_stream_phase phase, int64_t now_ms)
 {
     f->phase = phase;
     f->last_poll_ms = now_ms;
@@ -122,10 +123,10 @@ static int apply_mail_part(struct cs_mailbox *m, const struct cs_schedule_conf *
         /* An anchor has published nothing: it begins again. Anything else has, so that only a
          * comparison with what is out there (mail.resync) can go on from here. */
         if (f->phase == CS_STREAM_ANCHOR) {
-            drop_cursor(f, CS_STREAM_ANCHOR, now_ms);
+            cs_apply_drop_cursor(f, CS_STREAM_ANCHOR, now_ms);
             hold_folder(f, c, part, now_ms, random); /* never in a tight circle */
         } else {
-            drop_cursor(f, CS_STREAM_RESYNC_PENDING, now_ms);
+            cs_apply_drop_cursor(f, CS_STREAM_RESYNC_PENDING, now_ms);
             /* where one is dead the others are, as a rule: they are asked at once, to be compared together */
             for (size_t i = 0; i < m->n_folders; i++)
                 m->folders[i]->asked_by_counts =
@@ -138,15 +139,15 @@ static int apply_mail_part(struct cs_mailbox *m, const struct cs_schedule_conf *
             return 0; /* decided with the whole job */
         hold_folder(f, c, part, now_ms, random);
         if (part->fault.code == CS_CODE_CURSOR_REFUSED) {
-            drop_cursor(f,
-                        f->phase == CS_STREAM_ANCHOR ? CS_STREAM_ANCHOR : CS_STREAM_RESYNC_PENDING,
-                        now_ms);
+            cs_apply_drop_cursor(
+                f, f->phase == CS_STREAM_ANCHOR ? CS_STREAM_ANCHOR : CS_STREAM_RESYNC_PENDING,
+                now_ms);
         } else if (part->fault.code == CS_CODE_FOLDER_GONE) {
             /* The tree says whether it is gone; where the tree has it again and again, what is asked
              * for its content knows better. */
             m->listing_asked = true;
             if (f->failures >= GONE_TRIES) {
-                drop_cursor(f, CS_STREAM_GONE_PENDING, now_ms);
+                cs_apply_drop_cursor(f, CS_STREAM_GONE_PENDING, now_ms);
                 f->resync_owed = false;
             }
         }
@@ -209,7 +210,7 @@ static int apply_resync_part(struct cs_mailbox *m, const struct cs_schedule_conf
         if (part->fault.code == CS_CODE_FOLDER_GONE && mode == CS_MODE_RESYNC) {
             m->listing_asked = true;
             if (f->failures >= GONE_TRIES)
-                drop_cursor(f, CS_STREAM_GONE_PENDING, now_ms);
+                cs_apply_drop_cursor(f, CS_STREAM_GONE_PENDING, now_ms);
         }
         return 0;
     case CS_FATAL: break;
@@ -482,14 +483,20 @@ static int apply_listing(struct cs_mailbox *m, const struct cs_schedule_conf *c,
     return 0;
 }
 
+/* Where mail may be read and calendars may not, a replay of the calendar waits alone. */
+static bool is_calendar_denied(const struct cs_box_inflight *in, const struct cs_fault *fault)
+{
+    return in->type == CS_JOB_CALENDAR_DELTA && is_mailbox_code(fault->code);
+}
+
 int cs_apply_feedback(struct cs_mailbox *m, const struct cs_schedule_conf *c,
                       const struct cs_feedback *f, int64_t now_ms, uint64_t random,
                       struct cs_effect *ret)
 {
     const struct cs_fault *fault;
     struct cs_box_inflight *in = m->inflight;
+    bool replay = in != NULL && in->replay_id[0] != '\0', ok;
     int64_t retry_after_ms;
-    bool ok;
     int r = 0;
 
     memset(ret, 0, sizeof(*ret));
@@ -510,7 +517,8 @@ int cs_apply_feedback(struct cs_mailbox *m, const struct cs_schedule_conf *c,
     }
     r = take_left(m, f, now_ms, ret);
     if (r == 0)
-        r = apply_parts(m, c, f, now_ms, random, ret);
+        r = replay ? cs_replay_apply(m, f, now_ms, random)
+                   : apply_parts(m, c, f, now_ms, random, ret);
     if (r == 0 && in->type == CS_JOB_FOLDERS && ok)
         r = apply_listing(m, c, f);
     if (r < 0)
@@ -520,7 +528,8 @@ int cs_apply_feedback(struct cs_mailbox *m, const struct cs_schedule_conf *c,
     if (ok)
         succeed(m, now_ms, ret);
     /* a job of which one part got on and another met a throttled mailbox is both */
-    if (mailbox_waits(f, fault, ok))
+    if (replay ? fault != NULL && is_mailbox_affair(fault) && !is_calendar_denied(in, fault)
+               : mailbox_waits(f, fault, ok))
         fail(m, c, f, fault, retry_after_ms, now_ms, random, ret);
     /* the preview is a courtesy: whatever came of it, unless the mailbox waits, the first sync goes on */
     if (in->type == CS_JOB_MAIL_SLICE && in->n_parts == 1 && in->parts[0].mode == CS_MODE_PREVIEW &&

@@ -27,6 +27,8 @@ struct cs_effect {
 int cs_apply_feedback(struct cs_mailbox *m, const struct cs_schedule_conf *c,
                       const struct cs_feedback *f, int64_t now_ms, uint64_t random,
                       struct cs_effect *ret);
+/** A folder's cursor is of no more use. */
+void cs_apply_drop_cursor(struct cs_box_folder *f, enum cs_stream_phase phase, int64_t now_ms);
 /** The job in flight will never be answered (older than its topic's retention): gives it up. */
 void cs_apply_lost(struct cs_mailbox *m, int64_t now_ms);
 /** The tenant works again: its mailboxes that were parked for its sake go on. */

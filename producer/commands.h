@@ -9,6 +9,8 @@ int cs_cmd_check_config(int argc, char **argv);
 int cs_cmd_health(int argc, char **argv);
 int cs_cmd_topics(int argc, char **argv);
 int cs_cmd_status(int argc, char **argv);
+int cs_cmd_order(int argc, char **argv); /* pause, resume, sync-now, resync: argv[0] says which */
+int cs_cmd_replay(int argc, char **argv);
 
 #define CS_DEFAULT_CONFIG "/etc/crmsync/crmsync.cfg"
 

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "common/backoff.h"
+#include "producer/orders.h"
+
 #define DAY_MS           INT64_C(86400000)
 #define HOUR_MS          INT64_C(3600000)
 #define REPAIR_GATHER_MS 3000
@@ -317,7 +319,7 @@ void cs_decide(struct cs_mailbox *m, const struct cs_schedule_conf *c, int64_t n
     int64_t first = m->first_seen_ms;
 
     *ret = (struct cs_due){.wake_ms = CS_NEVER};
-    if (m->conf == NULL || m->broken || m->inflight != NULL)
+    if (m->conf == NULL || m->broken || m->inflight != NULL || m->paused)
         return;
     if (m->retry_ms != CS_TIME_NONE && m->retry_ms > now_ms) {
         ret->wake_ms = earlier(m->retry_ms, now_ms + DAY_MS);
@@ -342,13 +344,19 @@ void cs_decide(struct cs_mailbox *m, const struct cs_schedule_conf *c, int64_t n
     back = backfill_work(m, c, now_ms);
     if (live.due_ms > now_ms && back.due_ms > now_ms) {
         struct candidate audit = {.due_ms = CS_NEVER};
+        int64_t replay_ms = m->phase == CS_BOX_LIVE ? cs_replay_due_ms(m, now_ms) : CS_NEVER;
 
+        if (replay_ms <= now_ms) {
+            say(ret, cs_replay_type(m, now_ms), CS_MODE_NONE, CS_LANE_REPLAY, replay_ms);
+            ret->wake_ms = earlier(live.due_ms, back.due_ms);
+            return;
+        }
         for (size_t i = 0; i < m->n_folders; i++)
             better(&audit, CS_JOB_MAIL_RESYNC, CS_MODE_AUDIT,
                    audit_due(m, c, m->folders[i], now_ms));
         if (audit.due_ms <= now_ms)
             say(ret, audit.type, audit.mode, CS_LANE_AUDIT, audit.due_ms);
-        ret->wake_ms = earlier(live.due_ms, back.due_ms);
+        ret->wake_ms = earlier(earlier(live.due_ms, back.due_ms), replay_ms);
         if (audit.due_ms > now_ms)
             ret->wake_ms = earlier(ret->wake_ms, audit.due_ms);
         return;
@@ -515,6 +523,15 @@ int cs_decide_issue(struct cs_mailbox *m, const struct cs_schedule_conf *c, int6
     in->lane = due->lane;
     in->attempt = (int64_t)m->failures + 1;
     in->created_ms = now_ms;
+    if (due->lane == CS_LANE_REPLAY) {
+        if (cs_replay_issue(m, c, in, now_ms) == 0) {
+            free(in);
+            return -ENOENT;
+        }
+        m->inflight = in;
+        m->dirty = true;
+        return 0;
+    }
     switch (due->type) {
     case CS_JOB_FOLDERS:
         m->listing_asked = false;

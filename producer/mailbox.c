@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/message.h"
+#include "producer/orders.h"
 #include "producer/sends.h"
 
 #define DAY_MS INT64_C(86400000)
@@ -82,6 +83,7 @@ void cs_mailbox_free(struct cs_mailbox *m)
     if (m == NULL)
         return;
     cs_sends_free(m->sends);
+    cs_orders_free(m);
     for (size_t i = 0; i < m->n_folders; i++)
         cs_folder_free(m->folders[i]);
     free(m->folders);

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "common/clock.h"
+#include "common/command.h"
 #include "common/feedback.h"
 #include "common/job.h"
 #include "common/tenant.h"
@@ -152,6 +153,10 @@ struct cs_box_inflight {
     size_t n_parts;
     struct cs_box_part parts[CS_JOB_PARTS_MAX];
     size_t rows; /* calendar.delta: how many of the rows that are owed it carries, from the first */
+    char replay_id[CS_COMMAND_ID_LEN +
+                   1]; /* of a replay (orders.h); "": it is the mailbox's usual work */
+    int64_t replay_seq;
+    size_t replay_items; /* mail.items: how many of the replay's, from the first */
 };
 
 /* What status.v1 says of a mailbox; kept so that "since" survives a restart. */
@@ -227,6 +232,12 @@ struct cs_mailbox {
 
     struct cs_box_calendar cal;
     struct cs_sends *sends; /* sends.h; NULL: the CRM has sent nothing from here */
+
+    bool paused;                            /* by an operator; sending goes on */
+    char command_id[CS_COMMAND_ID_LEN + 1]; /* the last command that was taken; "": none */
+    int64_t command_ms;
+    struct cs_replay **replays; /* orders.h, in the order taken */
+    size_t n_replays;
 
     /* while it is being read back from the state topic (stream.h) */
     char **asked_ids;

@@ -22,7 +22,11 @@ static int usage(FILE *to, int code)
           "  check-config  read the configuration, name what is wrong with it\n"
           "  health        ask the one that runs here whether it lives\n"
           "  topics        show, check or create the topics; list the ACLs that are needed\n"
-          "  status        how every mailbox is doing\n\n"
+          "  status        how every mailbox is doing\n"
+          "  pause, resume stop synchronizing mailboxes, and go on\n"
+          "  sync-now      ask everything at once\n"
+          "  resync        compare mailboxes with what is out there, or publish all of it again\n"
+          "  replay        read and publish again what a range of jobs stood for\n\n"
           "  VERB --help says more. --version prints the version.\n"
           "  -c FILE is the configuration (" CS_DEFAULT_CONFIG ").\n",
           to);
@@ -187,7 +191,9 @@ int main(int argc, char **argv)
     } verbs[] = {
         {"run", cmd_run},          {"check-config", cs_cmd_check_config},
         {"health", cs_cmd_health}, {"topics", cs_cmd_topics},
-        {"status", cs_cmd_status},
+        {"status", cs_cmd_status}, {"pause", cs_cmd_order},
+        {"resume", cs_cmd_order},  {"sync-now", cs_cmd_order},
+        {"resync", cs_cmd_order},  {"replay", cs_cmd_replay},
     };
 
     if (argc < 2)

@@ -10,6 +10,7 @@
 #include "common/uuid.h"
 #include "producer/apply.h"
 #include "producer/decide.h"
+#include "producer/orders.h"
 #include "producer/producer_priv.h"
 #include "producer/sends.h"
 #include "producer/stream.h"
@@ -531,29 +532,74 @@ static int take_feedback(struct cs_producer *p, const struct cs_feedback *f,
     return r < 0 ? r : evaluate(p, m);
 }
 
+/* The mailbox that a request or a command is for. NULL: it is none of ours, and why it is to be buried. */
+static struct cs_mailbox *addressee(struct cs_producer *p, const struct cs_kafka_msg *msg,
+                                    const char *invalid, const char **reason, const char **detail)
+{
+    char tenant[CS_TENANT_MAX + 1], mailbox[CS_MAILBOX_MAX + 1];
+    struct cs_mailbox *m;
+    const char *rest;
+    size_t rest_len;
+
+    *reason = invalid;
+    *detail = "key";
+    if (msg->key == NULL ||
+        cs_key_split(msg->key, msg->key_len, tenant, mailbox, &rest, &rest_len) < 0 || rest_len > 0)
+        return NULL;
+    *detail = NULL;
+    *reason = CS_DLQ_WRONG_PARTITION;
+    if (cs_key_partition(tenant, mailbox, p->n_partitions) != msg->partition)
+        return NULL;
+    m = cs_table_part_find(p->owned[msg->partition].part, tenant, mailbox);
+    *reason = m == NULL || m->conf == NULL ? "mailbox_unknown" : "mailbox_unreadable";
+    if (m == NULL || m->conf == NULL || m->broken)
+        return NULL;
+    *reason = invalid;
+    *detail = "no value";
+    return msg->value != NULL ? m : NULL;
+}
+
+/* What an operator wants. Taken in with its offset, so that it counts once. */
+static int take_command(struct cs_producer *p, const struct cs_kafka_msg *msg)
+{
+    const char *reason, *detail;
+    struct cs_mailbox *m = addressee(p, msg, "command_invalid", &reason, &detail);
+    struct cs_command c;
+    int r;
+
+    if (m == NULL)
+        return bury(p, msg, reason, detail);
+    r = cs_command_parse(msg->value, msg->value_len, &c, &detail);
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0)
+        return bury(p, msg, "command_invalid", detail);
+    r = cs_orders_take(m, &c, p->now_ms);
+    if (r == 0) {
+        cs_log_info(p->log, "command.taken", CS_STR("command", c.id),
+                    CS_STR("type", cs_command_type_name(c.type)), CS_STR("tenant", m->tenant),
+                    CS_STR("mailbox", m->name));
+        cs_producer_touch(p, m);
+        r = evaluate(p, m);
+    } else if (r == -E2BIG) {
+        r = bury(p, msg, "replays_full", NULL);
+    }
+    cs_command_clear(&c);
+    return r;
+}
+
 /* A mail to be sent. What names no mailbox of ours, or is no request, has nobody to be answered to. */
 static int take_request(struct cs_producer *p, const struct cs_kafka_msg *msg)
 {
-    char tenant[CS_TENANT_MAX + 1], mailbox[CS_MAILBOX_MAX + 1];
-    const char *rest, *reason = "not JSON", *refuse = NULL;
+    const char *reason, *detail, *refuse = NULL;
+    struct cs_mailbox *m = addressee(p, msg, "request_invalid", &reason, &detail);
     struct cs_outbox request = {0};
     struct cs_json *doc = NULL;
-    struct cs_mailbox *m;
-    size_t rest_len;
     int r;
 
-    if (msg->key == NULL ||
-        cs_key_split(msg->key, msg->key_len, tenant, mailbox, &rest, &rest_len) < 0 || rest_len > 0)
-        return bury(p, msg, "request_invalid", "key");
-    if (cs_key_partition(tenant, mailbox, p->n_partitions) != msg->partition)
-        return bury(p, msg, CS_DLQ_WRONG_PARTITION, NULL);
-    m = cs_table_part_find(p->owned[msg->partition].part, tenant, mailbox);
-    if (m == NULL || m->conf == NULL)
-        return bury(p, msg, "mailbox_unknown", NULL);
-    if (m->broken)
-        return bury(p, msg, "mailbox_unreadable", NULL);
-    if (msg->value == NULL)
-        return bury(p, msg, "request_invalid", "no value");
+    if (m == NULL)
+        return bury(p, msg, reason, detail);
+    reason = "not JSON";
     r = cs_json_parse(msg->value, msg->value_len, &doc, &reason);
     if (r == 0)
         r = cs_outbox_parse(cs_json_root(doc), &request, &reason);
@@ -696,8 +742,8 @@ int cs_producer_take_message(struct cs_producer *p, const struct cs_kafka_msg *m
     o->moved[k] = true;
     if (msg->topic == CS_TOPIC_OUTBOX)
         return take_request(p, msg);
-    if (msg->topic != CS_TOPIC_FEEDBACK)
-        return bury(p, msg, "unsupported", NULL); /* commands are not served yet */
+    if (msg->topic == CS_TOPIC_COMMANDS)
+        return take_command(p, msg);
     if (msg->value == NULL)
         return bury(p, msg, "feedback_invalid", "no value");
     r = cs_feedback_parse(msg->value, msg->value_len, &f, &reason);

@@ -37,6 +37,7 @@ static const char *const advice[CS_CODE_COUNT_] = {
 };
 static const char *const no_answer =
     "Check that workers run and have the same configuration: no job was answered for a while.";
+static const char *const paused = "Paused by an operator: crmsync-producer resume.";
 static const char *const not_configured =
     "The mailbox is not in the configuration any more; its records stay.";
 static const char *const app_denied =
@@ -87,6 +88,10 @@ void cs_status_of(const struct cs_mailbox *m, const struct cs_schedule_conf *c,
     }
     if (m->conf == NULL) {
         *ret = (struct cs_status){CS_STATE_PAUSED, CS_CODE_NONE, NULL, true, not_configured};
+        return;
+    }
+    if (m->paused) {
+        *ret = (struct cs_status){CS_STATE_PAUSED, CS_CODE_NONE, NULL, false, paused};
         return;
     }
     if (parked != CS_CODE_NONE) {

@@ -9,6 +9,7 @@
 #include "common/json.h"
 #include "common/json_write.h"
 #include "common/message.h"
+#include "producer/orders.h"
 #include "producer/sends.h"
 
 #define COUNT(a)    (sizeof(a) / sizeof((a)[0]))
@@ -22,7 +23,7 @@ static const char *const row_state_names[] = ROW_STATES;
 /* reasons of jobs, so that a restored one points to static text */
 static const char *const reason_names[] = {
     "first_sight",     "poll",   "anchor", "new_folder", "preview", "backfill", "second_look",
-    "calendar_window", "parked", "resync", "proof",      "audit"};
+    "calendar_window", "parked", "resync", "proof",      "audit",   "replay"};
 static const char *const phase_parked = "parked";
 
 /* --- writing ----------------------------------------------------------------------------------- */
@@ -99,7 +100,7 @@ static void print_inflight(const struct cs_mailbox *m, struct cs_jw *jw)
             print_inflight_part(m, &in->parts[k], jw);
         cs_jw_array_end(jw);
     }
-    if (in->type == CS_JOB_MAIL_ITEMS) {
+    if (in->type == CS_JOB_MAIL_ITEMS && in->replay_id[0] == '\0') {
         cs_jw_key(jw, "items");
         cs_jw_array(jw);
         while ((look = cs_mailbox_next_look(m, &e, &i)) != NULL)
@@ -108,6 +109,11 @@ static void print_inflight(const struct cs_mailbox *m, struct cs_jw *jw)
         cs_jw_array_end(jw);
     }
     ki64(jw, "rows", (int64_t)in->rows);
+    if (in->replay_id[0] != '\0') {
+        cs_jw_kstr(jw, "replay_id", in->replay_id);
+        cs_jw_ki64(jw, "replay_seq", in->replay_seq);
+        ki64(jw, "replay_items", (int64_t)in->replay_items);
+    }
     cs_jw_object_end(jw);
 }
 
@@ -137,6 +143,15 @@ static void print_mailbox(const struct cs_mailbox *m, struct cs_jw *jw)
     cs_jw_kstr(jw, "state", cs_box_state_names[m->state]);
     ktime(jw, "since", m->state_since_ms);
     cs_jw_ki64(jw, "map_entries", (int64_t)m->map_chunks);
+    if (m->paused)
+        cs_jw_kbool(jw, "paused", true);
+    if (m->command_id[0] != '\0') {
+        cs_jw_key(jw, "command");
+        cs_jw_object(jw);
+        cs_jw_kstr(jw, "command_id", m->command_id);
+        cs_jw_ktime(jw, "at", m->command_ms);
+        cs_jw_object_end(jw);
+    }
     cs_jw_key(jw, "counters");
     cs_jw_object(jw);
     cs_jw_ki64(jw, "jobs", m->counters.jobs);
@@ -447,7 +462,7 @@ bool cs_stream_is_dirty(const struct cs_mailbox *m)
     for (size_t e = 0; e < m->n_look_entries; e++)
         if (m->looks[e].dirty)
             return true;
-    return cs_sends_are_dirty(m->sends);
+    return cs_orders_are_dirty(m) || cs_sends_are_dirty(m->sends);
 }
 
 int cs_stream_flush(struct cs_mailbox *m, cs_stream_fn fn, void *user)
@@ -474,6 +489,8 @@ int cs_stream_flush(struct cs_mailbox *m, cs_stream_fn fn, void *user)
         r = one_close(&o, "cal:default");
         m->cal.dirty = false;
     }
+    if (r == 0)
+        r = cs_orders_flush(m, fn, user);
     if (r == 0 && m->sends != NULL)
         r = cs_sends_flush(m->sends, fn, user);
     if (r == 0 && m->dirty) {
@@ -604,7 +621,26 @@ static void load_inflight(struct cs_mailbox *box, struct cs_msg *m)
         load_inflight_part(&j, cs_json_at(arr, in->n_parts), &in->parts[in->n_parts]);
     load_inflight_items(box, &j);
     in->rows = (size_t)cs_msg_i64(&j, "rows", 0, CS_JOB_ROWS_MAX, false, 0, "in_flight.rows");
+    if (j.error == 0 && cs_json_get(j.obj, "replay_id") != NULL) {
+        cs_msg_str_into(&j, "replay_id", in->replay_id, sizeof(in->replay_id),
+                        "in_flight.replay_id");
+        in->replay_seq = cs_msg_i64(&j, "replay_seq", 1, 1000000, true, 0, "in_flight.replay_seq");
+        in->replay_items = (size_t)cs_msg_i64(&j, "replay_items", 0, CS_JOB_ITEMS_MAX, false, 0,
+                                              "in_flight.replay_items");
+    }
     cs_msg_join(m, &j);
+}
+
+static void load_command(struct cs_mailbox *box, struct cs_msg *m)
+{
+    struct cs_msg c = {.obj = m->error == 0 ? cs_json_get(m->obj, "command") : NULL};
+
+    if (c.obj == NULL)
+        return;
+    cs_msg_str_into(&c, "command_id", box->command_id, sizeof(box->command_id),
+                    "command.command_id");
+    box->command_ms = cs_msg_time(&c, "at", true, 0, "command.at");
+    cs_msg_join(m, &c);
 }
 
 static void load_mailbox(struct cs_mailbox *box, struct cs_msg *m)
@@ -638,6 +674,8 @@ static void load_mailbox(struct cs_mailbox *box, struct cs_msg *m)
                                                 COUNT(cs_box_state_names), "state");
     box->state_since_ms = get_time(m, "since");
     box->map_chunks = (size_t)cs_msg_i64(m, "map_entries", 0, 100000, true, 0, "map_entries");
+    box->paused = cs_msg_bool(m, "paused", false, false, "paused");
+    load_command(box, m);
     c.obj = m->error == 0 ? cs_json_get(m->obj, "counters") : NULL;
     if (m->error == 0 && c.obj == NULL)
         cs_msg_fail(m, -EINVAL, "counters");
@@ -851,6 +889,8 @@ int cs_stream_load(struct cs_mailbox *box, const char *stream, size_t len, const
         load_calendar(box, &m);
     else if (list_number(name, "cal:default/table") >= 0)
         load_table(box, &m);
+    else if (strncmp(name, "replay:", 7) == 0)
+        cs_orders_load(box, &m);
     else if (strncmp(name, "send:", 5) == 0)
         cs_sends_load(box, name + 5, &m);
     else if (strcmp(name, "sends") == 0)

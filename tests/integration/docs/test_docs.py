@@ -63,6 +63,9 @@ def test_exit_codes_of_the_command_line(t):
         check_equal(t.run([program(name), "frobnicate"]).returncode, 64, f"{name} with an unknown verb")
         check_equal(t.run([program(name)]).returncode, 64, f"{name} alone")
         check_equal(t.run([program(name), "run", "-c", t.dir / "nowhere.cfg"]).returncode, 78, f"{name} without a file")
+    for verb in ("run", "check-config", "health", "topics", "status", "pause", "resume", "sync-now", "resync", "replay"):
+        shown = t.run([program("crmsync-producer"), verb, "--help"])
+        check_equal((shown.returncode, shown.stdout.startswith(f"usage: crmsync-producer {verb}")), (0, True), f"{verb} --help")
 
 
 if __name__ == "__main__":

@@ -294,7 +294,7 @@ def test_what_cannot_be_used_is_dead_lettered(t):
     check_equal(len(dead), 5, "dead letters")
     Schemas().validate_all(dead, "dlq.v1")
     reasons = sorted(r.json["reason"] for r in dead)
-    check("wrong_partition" in reasons and "unsupported" in reasons and "request_invalid" in reasons, f"{reasons}")
+    check("wrong_partition" in reasons and "command_invalid" in reasons and "request_invalid" in reasons, f"{reasons}")
     mark = len(worker.of(ann))
     wait_for(lambda: worker.check() or len(worker.of(ann)) > mark + 2, 20, "ann goes on")
     producer.kill()
