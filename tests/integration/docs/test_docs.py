@@ -5,16 +5,28 @@ import re
 import shutil
 import sys
 
-from crmtest import ROOT, check, check_equal, main, program
+from crmtest import ROOT, check, check_equal, main, partition_of, program
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_examples_equal_their_files(t):
-    found = re.findall(r"<!-- example: (\S+) -->\n```\w*\n(.*?)```", README, re.S)
-    check(len(found) >= 3, f"only {len(found)} examples are tied to a file")
-    for path, text in found:
-        check_equal(text, (ROOT / path).read_text(encoding="utf-8"), f"README's {path}")
+    for name, least in (("README.md", 3), ("docker/consumers/README.md", 3)):
+        page = (ROOT / name).read_text(encoding="utf-8")
+        found = re.findall(r"<!-- example: (\S+) -->\n```\w*\n(.*?)```", page, re.S)
+        check(len(found) >= least, f"{name}: only {len(found)} examples are tied to a file")
+        for path, text in found:
+            check_equal(text, (ROOT / path).read_text(encoding="utf-8"), f"{name}: {path}")
+
+
+def test_the_partitioner_shown_is_right(t):
+    page = (ROOT / "docker/consumers/README.md").read_text(encoding="utf-8")
+    scope = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.S).group(1), scope)  # the page's own words
+    check_equal(scope["partition"]("acme", "ann@contoso.example", 2**31), 81113201, "the vector")
+    for n in range(200):
+        mailbox = "m" * (n % 9) + str(n) + "@contoso.example"
+        check_equal(scope["partition"]("t-1", mailbox, 24), partition_of(f"t-1/{mailbox}", 24), mailbox)
 
 
 def test_the_configuration_shown_is_accepted(t):

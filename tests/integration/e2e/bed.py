@@ -29,10 +29,10 @@ class Bed:
     """graphsim, topics, configuration; daemons are started by the test."""
 
     def __init__(self, t, kafka, mailboxes=2, messages=200, folders=12, events=20, mean_body=4096, seed=1, years=2,
-                 graph_args=(), settings=None, partitions=PARTITIONS, **tenant_settings):
+                 graph_args=(), settings=None, partitions=PARTITIONS, topic_settings=None, **tenant_settings):
         self.t = t
         self.kafka = kafka
-        kafka.create_topics(partitions=partitions)
+        kafka.create_topics(partitions=partitions, settings=topic_settings)
         self.graph = GraphSim(
             t, "--seed", str(seed), "--mailboxes", str(mailboxes), "--messages", str(messages), "--folders", str(folders),
             "--events", str(events), "--mean-body", str(mean_body), "--years", str(years), "--domain", "contoso.example",

@@ -2,8 +2,9 @@
 """The main job on a real Kafka: backfill with a live mutator, then equality with the simulator's truth."""
 
 import os
+import sys
 
-from crmtest import Kafka, check, check_equal, fold, main
+from crmtest import ROOT, Kafka, check, check_equal, fold, main
 from bed import Bed, print_requests
 
 # names that hash to all six partitions, so that both workers have some
@@ -47,6 +48,13 @@ def test_no_change_is_no_record(t):
     check_equal(len(bed.records()), before, "records while nothing changed")
     state = fold(bed.records())
     check(len(state) > 60, f"only {len(state)} keys")
+    # the tail that consumers may copy prints each record once, and no content where none is wanted
+    argv = [sys.executable, "-B", ROOT / "docker/consumers/tail/tail.py", "--bootstrap-servers", bed.kafka.bootstrap, "--prefix", t.prefix,
+            "--from-beginning", "--until-end"]
+    for args, shown in (([], True), (["--no-content"], False)):
+        tail = t.run([*argv, *args])
+        check_equal((tail.returncode, len(tail.stdout.splitlines())), (0, before), f"lines of the tail {tail.stderr}")
+        check_equal(any(r.json.get("subject", "")[:20] in tail.stdout for r in state.values() if r.json.get("subject")), shown, "subjects shown")
 
 
 if __name__ == "__main__":
