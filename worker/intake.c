@@ -640,6 +640,9 @@ static void on_found(struct cs_intake *t, const struct cs_kafka_offset *offsets,
     t->assigned = true;
     atomic_store(&t->ready, true);
     cs_metric_set(t->partitions, (int64_t)n);
+    if (n == 0) /* ready all the same: it steps in as soon as another goes */
+        cs_log_info(t->p.log, "worker.idle", CS_I64("partitions_of_the_topic", t->p.n_partitions),
+                    CS_STR("why", "there are more workers than partitions"));
     start_waiting(t);
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""The long runs, by hand: 20,000 mails under kills, with one of three brokers killed, 1,000 mails sent under kills, late answers.
+"""The long runs, by hand: 20,000 mails under kills, with one of three brokers killed, 1,000 mails sent under kills, late answers,
+databases behind the sink that are killed, processes that come and go.
 
-    soak.py [kills] [broker] [send] [order] [order_untold] [--seed N] [--messages N]      all if none is named
+    soak.py [kills] [broker] [send] [order] [order_untold] [consumers] [scale] [--seed N] [--messages N]      all if none is named
 """
 
 import argparse
@@ -10,17 +11,20 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "e2e"))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "consumers"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from crmtest import Kafka, run_test  # noqa: E402
 import crash  # noqa: E402
+import consumers  # noqa: E402
 import order  # noqa: E402
+import scale  # noqa: E402
 import sending  # noqa: E402
 
 
 def main():
     parser = argparse.ArgumentParser(prog="./run soak", description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", choices=["kills", "broker", "send", "order", "order_untold", []], default=[])
+    parser.add_argument("what", nargs="*", choices=["kills", "broker", "send", "order", "order_untold", "consumers", "scale", []], default=[])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--messages", type=int, default=20000, help="mails in all")
     options = parser.parse_args()
@@ -57,7 +61,13 @@ def main():
     def late_untold(t):
         late(t, collapse=100)
 
-    stories = {"kills": kills, "broker": broker, "send": send, "order": late, "order_untold": late_untold}
+    def databases(t):
+        consumers.run(t, Kafka.own(t), seconds=60)
+
+    def scaled(t):
+        scale.run(t, Kafka.own(t), seed, mailboxes=6, messages=per_mailbox // 10, events=30, rate=10, deadline_s=300)
+
+    stories = {"kills": kills, "broker": broker, "send": send, "order": late, "order_untold": late_untold, "consumers": databases, "scale": scaled}
     results = [run_test(stories[name]) for name in options.what or list(stories)]
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return 0 if all(results) else 1
