@@ -504,7 +504,9 @@ int cs_kafka_in_assign(struct cs_kafka_in *in, const struct cs_kafka_offset *off
     in->owned_n = max;
     err = rd_kafka_assign(in->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
-    return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : -EIO;
+    return err == RD_KAFKA_RESP_ERR_NO_ERROR         ? 0
+           : of_error(in, err) == CS_KAFKA_EV_FENCED ? -EPERM
+                                                     : -EIO;
 }
 
 int cs_kafka_in_unassign(struct cs_kafka_in *in)

@@ -61,7 +61,7 @@ void cs_kafka_offsets_free(struct cs_kafka_offset *offsets, size_t n);
  */
 int cs_kafka_in_end(struct cs_kafka_in *in, enum cs_topic topic, int32_t partition, int timeout_ms,
                     int64_t *ret);
-/** Starts reading; an offset of -1 means the beginning. @return 0, -EIO */
+/** Starts reading; an offset of -1 means the beginning. @return 0, -EIO, -EPERM (another process has our instance id) */
 int cs_kafka_in_assign(struct cs_kafka_in *in, const struct cs_kafka_offset *offsets, size_t n);
 int cs_kafka_in_unassign(struct cs_kafka_in *in);
 /** Plain commit, waits. For at_least_once. @return 0, -ESTALE (no longer a member), -EIO, -ETIMEDOUT */

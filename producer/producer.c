@@ -32,9 +32,18 @@ static void fail(struct cs_producer *p, int code, const char *event, const char 
 
 /* Memory has run out, or the like: what is in memory can no longer be trusted, what is on the topics
  * can. Another process, or this one started again, goes on from there. */
+static void fail_fenced(struct cs_producer *p)
+{
+    fail(p, EX_CONFIG, "producer.fenced",
+         "another process runs with this instance_id: give each its own");
+}
+
 static void fail_errno(struct cs_producer *p, int r)
 {
-    fail(p, EX_SOFTWARE, "producer.failed", strerror(-r));
+    if (r == -EPERM)
+        fail_fenced(p);
+    else
+        fail(p, EX_SOFTWARE, "producer.failed", strerror(-r));
 }
 
 /* --- configuration ----------------------------------------------------------------------------- */
@@ -355,10 +364,7 @@ static void on_event(struct cs_producer *p, enum cs_kafka_event event, bool lost
     switch (event) {
     case CS_KAFKA_EV_ASSIGN: on_assign(p); return;
     case CS_KAFKA_EV_REVOKE: on_revoke(p, lost); return;
-    case CS_KAFKA_EV_FENCED:
-        fail(p, EX_CONFIG, "producer.fenced",
-             "another process runs with this instance_id: give each its own");
-        return;
+    case CS_KAFKA_EV_FENCED: fail_fenced(p); return;
     case CS_KAFKA_EV_ERROR: fail(p, EX_SOFTWARE, "producer.failed", "Kafka consumer"); return;
     case CS_KAFKA_EV_DOWN:
         atomic_store(&p->down, true);

@@ -626,6 +626,7 @@ static void on_revoke(struct cs_intake *t, bool lost)
 static void on_found(struct cs_intake *t, const struct cs_kafka_offset *offsets, size_t n)
 {
     struct entry *next;
+    int r;
 
     take_done(t); /* units of before the rebalance are all back by now */
     for (struct entry *e = t->entries; e != NULL; e = next) {
@@ -633,8 +634,9 @@ static void on_found(struct cs_intake *t, const struct cs_kafka_offset *offsets,
         if (!cs_checkpoint_is_owed(t->p.checkpoint, e->partition, e->offset))
             give_up(t, e, "partition_gone");
     }
-    if (cs_kafka_in_assign(t->p.in, offsets, n) < 0) {
-        fail(t, -EIO);
+    r = cs_kafka_in_assign(t->p.in, offsets, n);
+    if (r < 0) {
+        fail(t, r);
         return;
     }
     t->assigned = true;
