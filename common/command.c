@@ -43,6 +43,7 @@ static void replay_parse(struct cs_msg *m, struct cs_command *ret)
     cs_json_val arr;
 
     ret->seq = cs_msg_i64(m, "seq", 1, 1000000, true, 0, "seq");
+    ret->total = cs_msg_i64(m, "total", 1, INT32_MAX, false, 0, "total");
     arr = cs_msg_array(m, "slices", CS_COMMAND_SLICES_MAX, &n, "slices");
     ret->slices = cs_msg_alloc(m, n, sizeof(*ret->slices));
     for (size_t i = 0; arr != NULL && i < n && m->error == 0; i++, ret->n_slices++) {
@@ -116,6 +117,8 @@ void cs_command_print(const struct cs_command *c, struct cs_buf *out)
         cs_jw_kstr(&jw, "replay_id", c->replay_id);
     if (c->type == CS_COMMAND_REPLAY)
         cs_jw_ki64(&jw, "seq", c->seq);
+    if (c->total > 0)
+        cs_jw_ki64(&jw, "total", c->total);
     if (c->n_slices > 0) {
         cs_jw_key(&jw, "slices");
         cs_jw_array(&jw);

@@ -39,7 +39,8 @@ struct cs_command {
     char id[CS_COMMAND_ID_LEN + 1];
     enum cs_command_type type;
     char replay_id[CS_COMMAND_ID_LEN + 1]; /* replay*: which; "" elsewhere */
-    int64_t seq; /* replay: this message's number, from 1; a large one is split */
+    int64_t seq;   /* replay: this message's number, from 1; a large one is split */
+    int64_t total; /* replay: messages of it for all mailboxes together; 0: not said */
     struct cs_command_slice *slices; /* mail of the whole mailbox by time */
     size_t n_slices;
     char **items; /* Graph ids of mail */

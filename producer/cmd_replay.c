@@ -19,12 +19,16 @@
 #include "common/job.h"
 #include "common/json.h"
 #include "common/key.h"
+#include "common/tenant.h"
 #include "common/uuid.h"
 #include "producer/commander.h"
 #include "producer/commands.h"
+#include "producer/orders.h"
 #include "producer/replay_plan.h"
 
-#define BAR_WIDTH 30
+#define BAR_WIDTH   30
+#define ANSWERED_MS 3600000 /* a job that is older has its feedback, or has lost it */
+#define TAKEN_MS    120000  /* for producers to take what was written */
 
 static volatile int interrupted;
 
@@ -246,7 +250,10 @@ static int make_plan(struct cs_commander *c, const struct args *a, struct cs_pla
         fprintf(stderr, "there are %d partitions\n", (int)cs_commander_partitions(c));
         return EX_DATAERR;
     }
-    *plan = (struct cs_plan){.filter = a->filter, .first_ms = CS_NEVER, .last_ms = INT64_MIN};
+    *plan = (struct cs_plan){.filter = a->filter,
+                             .first_ms = CS_NEVER,
+                             .last_ms = INT64_MIN,
+                             .answered_before_ms = cs_clock_utc_ms() - ANSWERED_MS};
     for (int32_t p = 0; p < cs_commander_partitions(c) && x >= 0 && !interrupted; p++)
         if (a->from.partition < 0 || a->from.partition == p)
             x = read_partition(c, a, p, &r);
@@ -300,16 +307,29 @@ static void show_plan(const struct args *a, const struct cs_plan *p, const char 
 
 /* --- commands ---------------------------------------------------------------------------------- */
 
-/* One mailbox's scopes, in as many messages as it takes. @return how many, -EIO, -ENOMEM */
-static int write_box(struct cs_commander *c, const struct cs_plan_box *box, const char *replay_id)
+/* How many messages one mailbox's scopes take. */
+static size_t messages_of(const struct cs_plan_box *box)
+{
+    size_t slices = (box->n_slices + CS_COMMAND_SLICES_MAX - 1) / CS_COMMAND_SLICES_MAX;
+    size_t items = (box->items.n + CS_COMMAND_ITEMS_MAX - 1) / CS_COMMAND_ITEMS_MAX;
+    size_t n = slices > items ? slices : items;
+
+    return n == 0 && box->calendar ? 1 : n;
+}
+
+/* @param[in] total  messages for all mailboxes. @return 0, -EIO, -ENOMEM */
+static int write_box(struct cs_commander *c, const struct cs_plan_box *box, const char *replay_id,
+                     size_t total)
 {
     char *items[CS_COMMAND_ITEMS_MAX];
     size_t slot = 0, slices = 0;
-    int n = 0, r = 0;
-    bool more = true;
+    int r = 0;
 
-    while (more && r == 0) {
-        struct cs_command command = {.type = CS_COMMAND_REPLAY, .seq = n + 1, .items = items};
+    for (size_t i = 0; i < messages_of(box) && r == 0; i++) {
+        struct cs_command command = {.type = CS_COMMAND_REPLAY,
+                                     .seq = (int64_t)i + 1,
+                                     .total = (int64_t)total,
+                                     .items = items};
         char *id = NULL;
 
         snprintf(command.replay_id, sizeof(command.replay_id), "%s", replay_id);
@@ -322,14 +342,10 @@ static int write_box(struct cs_commander *c, const struct cs_plan_box *box, cons
         while (command.n_items < CS_COMMAND_ITEMS_MAX &&
                (id = cs_strmap_next(&box->items, &slot, NULL)) != NULL)
             items[command.n_items++] = id;
-        command.calendar = n == 0 && box->calendar;
-        more = command.n_items == CS_COMMAND_ITEMS_MAX || slices < box->n_slices;
-        if (command.n_items > 0 || command.n_slices > 0 || command.calendar) {
-            r = cs_commander_write(c, box->tenant, box->mailbox, &command);
-            n++;
-        }
+        command.calendar = i == 0 && box->calendar;
+        r = cs_commander_write(c, box->tenant, box->mailbox, &command);
     }
-    return r < 0 ? r : n;
+    return r;
 }
 
 /* --- progress ---------------------------------------------------------------------------------- */
@@ -347,6 +363,7 @@ struct progress {
     const char *prefix; /* of replay ids that are looked for */
     size_t prefix_len;
     int64_t newest;           /* number of the newest replay of that name; 0: none */
+    size_t total;             /* messages that it was written as; 0: not known */
     struct cs_strmap entries; /* its entries, by key */
 };
 
@@ -419,6 +436,7 @@ static int take_entry(struct progress *p, const struct cs_kafka_msg *msg, const 
     struct cs_json *doc = NULL;
     const char *reason;
     struct entry *e = cs_strmap_get(&p->entries, msg->key, msg->key_len);
+    int64_t total;
     void *old;
 
     if (cs_json_parse(msg->value, msg->value_len, &doc, &reason) < 0)
@@ -438,6 +456,8 @@ static int take_entry(struct progress *p, const struct cs_kafka_msg *msg, const 
         }
     }
     fill_entry(e, cs_json_root(doc));
+    if (cs_json_i64(cs_json_root(doc), "total", 1, INT32_MAX, &total) == 0)
+        p->total = (size_t)total;
     cs_json_free(doc);
     return 0;
 }
@@ -463,8 +483,10 @@ static int on_state(void *user, const struct cs_kafka_msg *msg)
     number = strtol(rest_text + sizeof(stream) - 1 + p->prefix_len, &end, 10);
     if (*end != '/' || number < p->newest)
         return 0;
-    if (number > p->newest)
+    if (number > p->newest) {
         forget_entries(p);
+        p->total = 0;
+    }
     p->newest = number;
     return take_entry(p, msg, tenant, mailbox);
 }
@@ -515,11 +537,13 @@ static void show_progress(const struct sum *s, int64_t elapsed_ms, double begun_
     fputs(terminal ? "   " : "\n", stderr);
 }
 
-/* Until all of it is done. expected: entries that are to come. */
+/* Until all of it is done. expected: entries that are to come.
+ * @return 0; -EAGAIN (some are not taken, or were stopped after too many failures); -EIO, -ETIMEDOUT */
 static int follow(struct cs_commander *c, struct progress *p, size_t expected, bool quiet)
 {
     const struct timespec pause = {.tv_nsec = 300000000};
-    int64_t begun_ms = cs_clock_mono_ms(), shown_ms = INT64_MIN;
+    int64_t begun_ms = cs_clock_mono_ms(), shown_ms = INT64_MIN, moved_ms = begun_ms;
+    size_t seen = 0;
     bool terminal = isatty(STDERR_FILENO) != 0;
     double begun_at = -1;
     int r = 0;
@@ -543,6 +567,15 @@ static int follow(struct cs_commander *c, struct progress *p, size_t expected, b
                 show_progress(&s, cs_clock_mono_ms() - begun_ms, begun_at, terminal);
             break;
         }
+        if (p->entries.n > seen || (p->entries.n >= expected && s.ended + s.stopped < p->entries.n))
+            moved_ms = cs_clock_mono_ms(); /* something is under way */
+        seen = p->entries.n;
+        if (cs_clock_mono_ms() - moved_ms > TAKEN_MS) {
+            fprintf(stderr, "%s%zu of %zu messages are taken, %zu stopped%s%s\n",
+                    terminal ? "\n" : "", p->entries.n, expected, s.stopped,
+                    s.code != NULL ? " after failures: " : "", s.code != NULL ? s.code : "");
+            return -EAGAIN;
+        }
         (void)nanosleep(&pause, NULL); /* cut short by a signal: the better */
     }
     if (!quiet && terminal)
@@ -550,7 +583,32 @@ static int follow(struct cs_commander *c, struct progress *p, size_t expected, b
     return r;
 }
 
-/* To every mailbox of the replay: stop, or go on. */
+/* From here on a second one ends the process. */
+static void let_go_of_signals(void)
+{
+    interrupted = 0;
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+}
+
+/* To every mailbox of the plan: some may not have taken it yet, and take this right after it. */
+static int stop_plan(struct cs_commander *c, const struct cs_plan *plan, const char *replay_id)
+{
+    struct cs_command command = {.type = CS_COMMAND_REPLAY_STOP};
+    const struct cs_plan_box *box;
+    size_t slot = 0;
+    int r = 0;
+
+    let_go_of_signals();
+    snprintf(command.replay_id, sizeof(command.replay_id), "%s", replay_id);
+    while (r == 0 && (box = cs_strmap_next(&plan->boxes, &slot, NULL)) != NULL)
+        r = cs_uuid7(cs_clock_utc_ms(), command.id) < 0
+                ? -EIO
+                : cs_commander_write(c, box->tenant, box->mailbox, &command);
+    return r < 0 ? r : cs_commander_flush(c);
+}
+
+/* To every mailbox of the replay that is known to have taken it: stop, or go on. */
 static int tell_all(struct cs_commander *c, const struct progress *p, const char *replay_id,
                     enum cs_command_type type)
 {
@@ -559,9 +617,7 @@ static int tell_all(struct cs_commander *c, const struct progress *p, const char
     size_t slot = 0;
     int r = 0;
 
-    interrupted = 0; /* from here on a second one ends the process */
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
+    let_go_of_signals();
     snprintf(command.replay_id, sizeof(command.replay_id), "%s", replay_id);
     while (r == 0 && (e = cs_strmap_next(&p->entries, &slot, NULL)) != NULL)
         r = e->ended ? 0
@@ -578,18 +634,22 @@ static bool install_signals(void)
     return sigaction(SIGINT, &action, NULL) == 0 && sigaction(SIGTERM, &action, NULL) == 0;
 }
 
+/* @param[in] plan  NULL: every entry has been seen */
 static int finish(struct cs_commander *c, const struct args *a, struct progress *p,
-                  const char *replay_id, size_t expected)
+                  const char *replay_id, size_t expected, const struct cs_plan *plan)
 {
     int r = follow(c, p, expected, a->json);
     struct sum s = add_up(p);
     bool done = r == 0 && !interrupted;
 
     if (r == 0 && interrupted) {
-        r = tell_all(c, p, replay_id, CS_COMMAND_REPLAY_STOP);
+        r = plan != NULL ? stop_plan(c, plan, replay_id)
+                         : tell_all(c, p, replay_id, CS_COMMAND_REPLAY_STOP);
         if (r == 0 && !a->json)
             fprintf(stderr, "stopped; the same command goes on\n");
     }
+    if (r == -EAGAIN)
+        return EX_TEMPFAIL;
     if (r < 0) {
         fprintf(stderr, "the broker does not answer; the replay goes on by itself\n");
         return EX_UNAVAILABLE;
@@ -606,6 +666,26 @@ static int finish(struct cs_commander *c, const struct args *a, struct progress 
 
 /* --- the verb ---------------------------------------------------------------------------------- */
 
+/* Nobody would take their commands. */
+static void drop_unusable(const struct cs_commander *c, struct cs_plan *plan)
+{
+    struct cs_plan_box *box;
+    size_t slot = 0;
+
+    while ((box = cs_strmap_next(&plan->boxes, &slot, NULL)) != NULL) {
+        const struct cs_tenant *t = cs_tenants_find(cs_commander_tenants(c), box->tenant);
+        bool configured = t != NULL && cs_tenant_has_mailbox(t, box->mailbox);
+
+        if (configured && messages_of(box) <= CS_REPLAYS_MAX)
+            continue;
+        fprintf(stderr, "left out: %s/%s %s\n", box->tenant, box->mailbox,
+                configured ? "has too much in that range for one replay"
+                           : "is not configured any more");
+        cs_plan_drop(plan, box);
+        slot = 0; /* the map has changed */
+    }
+}
+
 static int begin(struct cs_commander *c, const struct args *a, struct progress *p, const char *name)
 {
     char replay_id[CS_COMMAND_ID_LEN + 1];
@@ -614,7 +694,11 @@ static int begin(struct cs_commander *c, const struct args *a, struct progress *
     size_t slot = 0, expected = 0;
     int r = make_plan(c, a, &plan), n = 0;
 
-    snprintf(replay_id, sizeof(replay_id), "%s-%" PRId64, name, p->newest + 1);
+    if (r == 0)
+        drop_unusable(c, &plan);
+    /* never a number that was used: messages of one that was cut off may still be on their way */
+    p->newest = p->newest >= cs_clock_utc_ms() ? p->newest + 1 : cs_clock_utc_ms();
+    snprintf(replay_id, sizeof(replay_id), "%s-%" PRId64, name, p->newest);
     if (r == 0 && plan.boxes.n == 0) {
         fprintf(stderr, "there are no jobs in that range\n");
         r = EX_DATAERR;
@@ -623,24 +707,39 @@ static int begin(struct cs_commander *c, const struct args *a, struct progress *
         show_plan(a, &plan, a->dry_run ? NULL : replay_id);
     if (r != 0 || a->dry_run)
         goto out;
-    while (n >= 0 && !interrupted && (box = cs_strmap_next(&plan.boxes, &slot, NULL)) != NULL) {
-        n = write_box(c, box, replay_id);
-        expected += n > 0 ? (size_t)n : 0;
-    }
+    while ((box = cs_strmap_next(&plan.boxes, &slot, NULL)) != NULL)
+        expected += messages_of(box);
+    for (slot = 0;
+         n == 0 && !interrupted && (box = cs_strmap_next(&plan.boxes, &slot, NULL)) != NULL;)
+        n = write_box(c, box, replay_id, expected);
     if (n < 0 || cs_commander_flush(c) < 0) {
         fprintf(stderr, "the broker did not take it\n");
         r = EX_UNAVAILABLE;
         goto out;
     }
-    p->newest++;
     forget_entries(p);
-    if (a->detach)
+    if (a->detach && !interrupted)
         printf("%s goes on by itself\n", replay_id);
     else
-        r = finish(c, a, p, replay_id, expected);
+        r = finish(c, a, p, replay_id, expected, &plan);
 out:
     cs_plan_clear(&plan);
     return r;
+}
+
+/* One that was cut off while it was being written is stopped, and all of it begins anew. */
+static int begin_again(struct cs_commander *c, const struct args *a, struct progress *p,
+                       const char *name)
+{
+    char replay_id[CS_COMMAND_ID_LEN + 1];
+
+    snprintf(replay_id, sizeof(replay_id), "%s-%" PRId64, name, p->newest);
+    fprintf(stderr,
+            "%s was cut off while it was being written: it is stopped, and all of it begins anew\n",
+            replay_id);
+    if (tell_all(c, p, replay_id, CS_COMMAND_REPLAY_STOP) < 0 || !install_signals())
+        return EX_UNAVAILABLE;
+    return begin(c, a, p, name);
 }
 
 /* One of the same arguments that has not come to its end. */
@@ -655,7 +754,7 @@ static int go_on(struct cs_commander *c, const struct args *a, struct progress *
         return EX_UNAVAILABLE;
     if (a->detach)
         return 0;
-    return finish(c, a, p, replay_id, p->entries.n);
+    return finish(c, a, p, replay_id, p->entries.n, NULL);
 }
 
 int cs_cmd_replay(int argc, char **argv)
@@ -686,9 +785,11 @@ int cs_cmd_replay(int argc, char **argv)
         }
         s = add_up(&p);
         if (r == 0)
-            r = interrupted                                              ? EX_TEMPFAIL
-                : !a.dry_run && p.entries.n > 0 && s.ended < p.entries.n ? go_on(c, &a, &p, name)
-                                                                         : begin(c, &a, &p, name);
+            r = interrupted                                ? EX_TEMPFAIL
+                : a.dry_run                                ? begin(c, &a, &p, name)
+                : p.entries.n > 0 && p.total > p.entries.n ? begin_again(c, &a, &p, name)
+                : s.ended < p.entries.n                    ? go_on(c, &a, &p, name)
+                                                           : begin(c, &a, &p, name);
     }
     forget_entries(&p);
     cs_commander_close(c);

@@ -104,6 +104,7 @@ static int take_replay(struct cs_mailbox *m, const struct cs_command *c, int64_t
         return -ENOMEM;
     memcpy(r->id, c->replay_id, sizeof(r->id));
     r->seq = c->seq;
+    r->total = c->total;
     r->calendar = c->calendar;
     r->created_ms = now_ms;
     r->ended_ms = r->retry_ms = CS_TIME_NONE;
@@ -374,6 +375,8 @@ int cs_replay_apply(struct cs_mailbox *m, const struct cs_feedback *f, int64_t n
         r->code = f->fault.code;
         for (size_t p = 0; p < f->n_parts && r->code == CS_CODE_NONE; p++)
             r->code = f->parts[p].fault.code;
+        if (r->failures >= CS_REPLAY_TRIES)
+            r->state = CS_REPLAY_STOPPED;
         r->retry_ms = now_ms + cs_backoff_ms(r->failures > 20 ? 20 : r->failures, RETRY_MS,
                                              RETRY_MAX_MS, random);
     }
@@ -395,6 +398,8 @@ static void print(const struct cs_replay *r, struct cs_jw *jw)
     cs_jw_kstr(jw, "kind", "replay");
     cs_jw_kstr(jw, "replay_id", r->id);
     cs_jw_ki64(jw, "seq", r->seq);
+    if (r->total > 0)
+        cs_jw_ki64(jw, "total", r->total);
     cs_jw_kstr(jw, "state", state_names[r->state]);
     cs_jw_ktime(jw, "created_at", r->created_ms);
     if (r->ended_ms != CS_TIME_NONE)
@@ -513,6 +518,7 @@ void cs_orders_load(struct cs_mailbox *box, struct cs_msg *m)
     }
     cs_msg_str_into(m, "replay_id", r->id, sizeof(r->id), "replay_id");
     r->seq = cs_msg_i64(m, "seq", 1, 1000000, true, 0, "seq");
+    r->total = cs_msg_i64(m, "total", 1, INT32_MAX, false, 0, "total");
     r->state =
         (enum cs_replay_state)cs_msg_enum(m, "state", state_names, COUNT(state_names), "state");
     r->created_ms = cs_msg_time(m, "created_at", true, 0, "created_at");

@@ -14,6 +14,8 @@
 
 #define CS_REPLAYS_MAX 200 /* messages of replays of one mailbox, ended ones included */
 #define CS_REPLAY_DAYS 7
+#define CS_REPLAY_TRIES \
+    10 /* in a row without success: stopped, with its code, until somebody has it go on */
 
 enum cs_replay_state { CS_REPLAY_RUNNING, CS_REPLAY_STOPPED, CS_REPLAY_DONE, CS_REPLAY_COUNT_ };
 
@@ -26,6 +28,7 @@ struct cs_replay_slice {
 struct cs_replay {
     char id[CS_COMMAND_ID_LEN + 1];
     int64_t seq;
+    int64_t total; /* messages of it for all mailboxes; 0: not known */
     enum cs_replay_state state;
     struct cs_replay_slice *slices;
     size_t n_slices;

@@ -14,6 +14,8 @@
 struct plan_job {
     struct cs_plan_box *box;
     bool items; /* single mails */
+    bool answered;
+    int64_t created_ms;
     int64_t told, found;
 };
 
@@ -66,7 +68,7 @@ static int watch(struct cs_plan *p, const struct cs_job *job, struct cs_plan_box
 
     if (j == NULL)
         return -ENOMEM;
-    *j = (struct plan_job){.box = box, .items = items};
+    *j = (struct plan_job){.box = box, .items = items, .created_ms = job->created_utc_ms};
     if (cs_strmap_put(&p->jobs, job->job_id, strlen(job->job_id), j, &old) < 0) {
         free(j);
         return -ENOMEM;
@@ -151,6 +153,7 @@ int cs_plan_feedback(struct cs_plan *p, const struct cs_kafka_msg *msg)
         return r == -ENOMEM ? r : 0; /* the producer has dead-lettered it */
     j = cs_strmap_get(&p->jobs, f.job_id, strlen(f.job_id));
     if (j != NULL) {
+        j->answered = true;
         j->told = f.counts.upserts + f.counts.moves + f.counts.deletes + f.counts.left_scope;
         if (!j->items)
             p->requests += f.counts.requests;
@@ -222,7 +225,8 @@ int cs_plan_finish(struct cs_plan *p)
     size_t slot = 0;
 
     while ((j = cs_strmap_next(&p->jobs, &slot, NULL)) != NULL)
-        if (j->items && j->found < j->told) {
+        if (j->items &&
+            (j->answered ? j->found < j->told : j->created_ms < p->answered_before_ms)) {
             p->n_gone++;
             j->box->whole = true;
         }
@@ -237,21 +241,40 @@ int cs_plan_finish(struct cs_plan *p)
     return 0;
 }
 
+static void box_free(struct cs_plan_box *box)
+{
+    size_t slot = 0;
+    void *value;
+
+    while ((value = cs_strmap_next(&box->items, &slot, NULL)) != NULL)
+        free(value);
+    cs_strmap_clear(&box->items);
+    free(box->slices);
+    free(box->tenant);
+    free(box->mailbox);
+    free(box);
+}
+
+void cs_plan_drop(struct cs_plan *p, struct cs_plan_box *box)
+{
+    char key[CS_KEY_MAX];
+
+    p->n_slices -= (int64_t)box->n_slices;
+    p->n_items -= (int64_t)box->items.n;
+    p->n_calendars -= box->calendar;
+    (void)cs_key_mailbox(key, sizeof(key), box->tenant, box->mailbox); /* it was its key before */
+    (void)cs_strmap_remove(&p->boxes, key, strlen(key));
+    box_free(box);
+}
+
 void cs_plan_clear(struct cs_plan *p)
 {
     struct cs_plan_box *box;
-    size_t slot = 0, k;
+    size_t slot = 0;
     void *value;
 
-    while ((box = cs_strmap_next(&p->boxes, &slot, NULL)) != NULL) {
-        for (k = 0; (value = cs_strmap_next(&box->items, &k, NULL)) != NULL;)
-            free(value);
-        cs_strmap_clear(&box->items);
-        free(box->slices);
-        free(box->tenant);
-        free(box->mailbox);
-        free(box);
-    }
+    while ((box = cs_strmap_next(&p->boxes, &slot, NULL)) != NULL)
+        box_free(box);
     cs_strmap_clear(&p->boxes);
     for (slot = 0; (value = cs_strmap_next(&p->jobs, &slot, NULL)) != NULL;)
         free(value);

@@ -38,7 +38,9 @@ struct cs_plan {
     struct cs_strmap jobs;     /* job id -> its numbers */
     int64_t first_ms, last_ms; /* of the jobs in the range; CS_NEVER and INT64_MIN: none */
     int64_t n_slice_jobs, n_item_jobs, n_calendar_jobs;
-    int64_t n_gone; /* jobs whose records are not all there */
+    int64_t n_gone; /* jobs whose records are not all there, or cannot be known to be */
+    int64_t
+        answered_before_ms; /* the caller's: a job of before this without feedback has lost it */
     int64_t n_unreadable;
     int64_t requests; /* that the slices and calendars took; an estimate of what they will take */
     /* after finish() */
@@ -54,6 +56,8 @@ int cs_plan_record(struct cs_plan *p, const struct cs_kafka_msg *msg);
 /** All is in. @return 0, -ENOMEM */
 int cs_plan_finish(struct cs_plan *p);
 void cs_plan_clear(struct cs_plan *p);
+/** After finish(): this mailbox is left out. */
+void cs_plan_drop(struct cs_plan *p, struct cs_plan_box *box);
 /** Sorts slices newest first and joins those that touch or overlap. @return how many are left */
 size_t cs_plan_join(struct cs_command_slice *slices, size_t n);
 

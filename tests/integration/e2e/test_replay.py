@@ -5,8 +5,10 @@ import json
 import signal
 import time
 
-from crmtest import Kafka, check, check_equal, fold, main, program, wait_for
-from bed import TENANT, Bed
+from confluent_kafka import Producer
+
+from crmtest import Kafka, check, check_equal, fold, main, partition_of, program, quiet, wait_for
+from bed import PARTITIONS, TENANT, Bed
 from test_resync import Story
 
 HOUR = {"schedule.poll_min_ms": 3600000, "schedule.poll_max_ms": 3600000, "schedule.folders_interval_ms": 3600000}
@@ -107,6 +109,21 @@ def test_replays_publish_their_range_again(t):
     s.bed.graph.post("/variants", {"latency_ms": 0})
     last = ended(0, s.bed.site.command("crmsync-producer", "replay", "--from", "2020-01-01T00:00:00Z", "--mailbox", s.ann))
     check("goes on where it was" in last.stderr or "done" in last.stdout, last.stdout + last.stderr)
+    s.bed.wait_equal(60, s.daemons)
+
+    # one that was cut off while it was written: what there is of it is stopped, and all of it begins anew
+    args = ("replay", "--from", since, "--mailbox", s.ann, "--kind", "email", "--json")
+    first = json.loads(order(s, *args).stdout)
+    name, number = first["replay_id"].rsplit("-", 1)
+    key = f"{TENANT}/{s.ann}"
+    out = Producer(quiet(s.bed.kafka.bootstrap))
+    out.produce(t.prefix + "commands.v1", json.dumps({"command_id": "cut-off", "type": "replay", "replay_id": f"{name}-{int(number) + 1}",
+                                                      "seq": 1, "total": 3, "items": ["gone-1"]}), key, partition=partition_of(key, PARTITIONS))
+    check_equal(out.flush(10), 0, "not delivered")
+    wait_for(lambda: any(f"replay:{name}-{int(number) + 1}/1" in k for k in fold(s.bed.kafka.read(t.prefix + "state.v1"))), 30, "it is taken")
+    again = order(s, *args)
+    check("was cut off" in again.stderr, again.stderr)
+    check(json.loads(again.stdout)["records"] >= first["records"], again.stdout)
     s.bed.wait_equal(60, s.daemons)
     s.bed.check_history()
     print(f"{jobs_before} jobs before, {len(live)} mails of a range, then everything: {done['records']} records in {done['jobs']} jobs")
