@@ -162,6 +162,18 @@ static void hold_back(struct publisher *p, const struct cs_cal_item *item, enum 
         publish_end(p, kind, CS_LEFT_SCOPE, item->facts.item_id, item->facts.id, item->sent_ms);
 }
 
+#define EDGE_MS INT64_C(172800000) /* all-day events are placed at the edges by zones of others */
+
+/* Told as in the window, and read when it had been moved far out of it: its removal need not be told any more. */
+static bool has_moved_away(const struct cs_job_part *part, const struct cs_event_facts *f)
+{
+    struct cs_job_part wide = {.from_utc_ms = part->from_utc_ms - EDGE_MS,
+                               .to_utc_ms = part->to_utc_ms + EDGE_MS};
+
+    return part->from_utc_ms != CS_NEVER && part->to_utc_ms != CS_NEVER &&
+           !cs_cal_in_window(&wide, f);
+}
+
 /* @return true: published, or held back; false: it cannot be without its master, which is gone */
 static bool publish_event(struct publisher *p, const struct cs_cal_item *item, bool *is_out)
 {
@@ -173,6 +185,10 @@ static bool publish_event(struct publisher *p, const struct cs_cal_item *item, b
     int r;
 
     *is_out = false;
+    if (has_moved_away(p->part, &item->facts)) {
+        hold_back(p, item, CS_KIND_EVENT);
+        return true;
+    }
     if (master != NULL && !master->gone && master->facts.type == CS_EVENT_MASTER)
         series = master->event;
     if (item->facts.is_stub && series.p == NULL) {
