@@ -3,24 +3,20 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <sysexits.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
 
-#include "common/clock.h"
+#include "common/listen.h"
 
 #define CONNECTIONS_MAX 32
 #define IDLE_MAX_S      10
 #define HEADER_MAX      16384              /* bytes of a request, and of what is read at a time */
 #define BODY_MAX        (64 * 1024 * 1024) /* bytes of an answer */
-#define HEALTH_MS       3000
 
 struct cs_admin {
     struct cs_admin_params p;
@@ -138,53 +134,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
 
 /* --- listening --------------------------------------------------------------------------------- */
 
-union address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
-/* "127.0.0.1:8080", "[::1]:0", "localhost:8080" */
-static int parse_listen(const char *s, union address *ret, socklen_t *len, bool *loopback)
-{
-    const char *colon = strrchr(s, ':');
-    char host[64];
-    unsigned long port = 0;
-    size_t n;
-
-    if (colon == NULL || colon[1] == '\0' || strlen(colon + 1) > 5 ||
-        colon[1 + strspn(colon + 1, "0123456789")] != '\0')
-        return -EINVAL;
-    port = strtoul(colon + 1, NULL, 10);
-    n = (size_t)(colon - s);
-    if (port > 65535 || n == 0 || n >= sizeof(host))
-        return -EINVAL;
-    memcpy(host, s, n);
-    host[n] = '\0';
-    memset(ret, 0, sizeof(*ret));
-    if (host[0] == '[') {
-        if (host[n - 1] != ']')
-            return -EINVAL;
-        host[n - 1] = '\0';
-        if (inet_pton(AF_INET6, host + 1, &ret->v6.sin6_addr) != 1)
-            return -EINVAL;
-        ret->v6.sin6_family = AF_INET6;
-        ret->v6.sin6_port = htons((uint16_t)port);
-        *len = sizeof(ret->v6);
-        *loopback = IN6_IS_ADDR_LOOPBACK(&ret->v6.sin6_addr);
-        return 0;
-    }
-    if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host,
-                  &ret->v4.sin_addr) != 1)
-        return -EINVAL;
-    ret->v4.sin_family = AF_INET;
-    ret->v4.sin_port = htons((uint16_t)port);
-    *len = sizeof(ret->v4);
-    *loopback = ntohl(ret->v4.sin_addr.s_addr) >> 24 == 127;
-    return 0;
-}
-
-static int listen_on(union address *address, socklen_t len, int *ret_fd, uint16_t *ret_port)
+static int listen_on(union cs_listen_address *address, socklen_t len, int *ret_fd,
+                     uint16_t *ret_port)
 {
     int one = 1, r = 0;
     int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -207,7 +158,7 @@ static int listen_on(union address *address, socklen_t len, int *ret_fd, uint16_
 
 int cs_admin_new(const struct cs_admin_params *p, struct cs_admin **ret)
 {
-    union address address;
+    union cs_listen_address address;
     socklen_t len = 0;
     int fd = -1, r;
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL;
@@ -216,7 +167,7 @@ int cs_admin_new(const struct cs_admin_params *p, struct cs_admin **ret)
     if (a == NULL)
         return -ENOMEM;
     a->p = *p;
-    r = parse_listen(p->listen, &address, &len, &a->loopback);
+    r = cs_listen_parse(p->listen, &address, &len, &a->loopback);
     if (r < 0)
         goto out;
     r = listen_on(&address, len, &fd, &a->port);
@@ -254,131 +205,4 @@ void cs_admin_free(struct cs_admin *a)
         return;
     MHD_stop_daemon(a->daemon);
     free(a);
-}
-
-/* --- asking ------------------------------------------------------------------------------------ */
-
-static void prefer_loopback(union address *address)
-{
-    if (address->any.sa_family == AF_INET && address->v4.sin_addr.s_addr == htonl(INADDR_ANY))
-        address->v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    else if (address->any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr))
-        address->v6.sin6_addr = in6addr_loopback;
-}
-
-static int wait_for(int fd, short events, int64_t deadline_ms)
-{
-    struct pollfd p = {.fd = fd, .events = events};
-    int64_t left = deadline_ms - cs_clock_mono_ms();
-    int r = left <= 0 ? 0 : poll(&p, 1, (int)left);
-
-    return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : 0;
-}
-
-static int dial(const union address *address, socklen_t len, int64_t deadline_ms, int *ret)
-{
-    int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int r = 0, error = 0;
-    socklen_t n = sizeof(error);
-
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, &address->any, len) < 0) {
-        r = errno == EINPROGRESS ? wait_for(fd, POLLOUT, deadline_ms) : -errno;
-        if (r == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
-            r = -errno;
-        if (r == 0)
-            r = -error;
-    }
-    if (r < 0) {
-        (void)close(fd); /* nothing was sent */
-        return r;
-    }
-    *ret = fd;
-    return 0;
-}
-
-/* Reads to the end, or until out is full: what is behind that is not asked for. */
-static int read_answer(int fd, int64_t deadline_ms, char *out, size_t size, size_t *ret)
-{
-    size_t n = 0;
-
-    while (n < size - 1) {
-        int r = wait_for(fd, POLLIN, deadline_ms);
-        ssize_t k;
-
-        if (r < 0)
-            return r;
-        k = recv(fd, out + n, size - 1 - n, 0);
-        if (k < 0 && errno != EAGAIN && errno != EINTR)
-            return -errno;
-        if (k == 0)
-            break;
-        if (k > 0)
-            n += (size_t)k;
-    }
-    out[n] = '\0';
-    *ret = n;
-    return 0;
-}
-
-int cs_admin_ask(const char *listen, const char *path, int timeout_ms, char *answer, size_t size)
-{
-    static const char head[] = "HTTP/1.1 ";
-    int64_t deadline_ms = cs_clock_mono_ms() + timeout_ms;
-    char request[256], text[4096];
-    const char *body;
-    union address address;
-    socklen_t len = 0;
-    bool loopback;
-    size_t got;
-    int fd = -1, n, r;
-
-    answer[0] = '\0';
-    r = parse_listen(listen, &address, &len, &loopback);
-    if (r < 0)
-        return r;
-    if ((address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port) == 0)
-        return -EINVAL;
-    prefer_loopback(&address);
-    n = snprintf(request, sizeof(request),
-                 "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", path);
-    if (n < 0 || (size_t)n >= sizeof(request))
-        return -EINVAL;
-    r = dial(&address, len, deadline_ms, &fd);
-    if (r < 0)
-        return r;
-    /* so few bytes fit into the socket's buffer at once */
-    if (send(fd, request, (size_t)n, MSG_NOSIGNAL) != n)
-        r = -EPROTO;
-    if (r == 0)
-        r = read_answer(fd, deadline_ms, text, sizeof(text), &got);
-    (void)close(fd); /* all that is wanted has been read */
-    if (r < 0)
-        return r;
-    body = strstr(text, "\r\n\r\n");
-    if (strncmp(text, head, strlen(head)) != 0 || body == NULL)
-        return -EPROTO;
-    snprintf(answer, size, "%s", body + 4);
-    n = atoi(text + strlen(head));
-    return n >= 100 && n <= 599 ? n : -EPROTO;
-}
-
-int cs_admin_health(const char *listen, const char *path)
-{
-    char answer[512];
-    int r = cs_admin_ask(listen, path, HEALTH_MS, answer, sizeof(answer));
-
-    if (r == MHD_HTTP_OK)
-        return 0;
-    if (r == -EINVAL) {
-        fprintf(stderr, "admin.listen: \"%s\" names no port that could be asked\n", listen);
-        return EX_CONFIG;
-    }
-    answer[strcspn(answer, "\r\n")] = '\0';
-    if (r > 0)
-        fprintf(stderr, "%s: %d %s\n", path, r, answer);
-    else
-        fprintf(stderr, "%s: no answer: %s\n", path, strerror(-r));
-    return EX_UNAVAILABLE;
 }

@@ -40,20 +40,4 @@ int cs_admin_new(const struct cs_admin_params *p, struct cs_admin **ret);
 uint16_t cs_admin_port(const struct cs_admin *a);
 void cs_admin_free(struct cs_admin *a); /* returns when no callback runs any more; NULL accepted */
 
-/**
- * Asks the admin port of a daemon on this machine for a page, as a health check in a container does.
- * An address that means "all of this machine" is asked on loopback.
- *
- * @param[in]  listen      as the daemon was given it, with its port
- * @param[in]  path        "/livez": no blanks or control characters
- * @param[in]  timeout_ms  for everything together
- * @param[out] answer      what came behind the headers, cut to size - 1 bytes, NUL-terminated; "" on failure
- * @return the HTTP status; -EINVAL (address not understood, or port 0), -ETIMEDOUT, -EPROTO (no HTTP answer),
- *         or another -errno of connecting and reading
- */
-int cs_admin_ask(const char *listen, const char *path, int timeout_ms, char *answer, size_t size);
-/** The verb `health` of both programs: asks for path, 3 s at most, prints what is wrong to stderr.
- * @return exit code: 0 answered 200; 69 no or another answer; 78 listen names no port */
-int cs_admin_health(const char *listen, const char *path);
-
 #endif

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/admin.h"
+#include "common/health.h"
 
 static struct cs_metrics *metrics;
 static struct cs_admin *admin;
@@ -218,7 +219,7 @@ static int ask_port(const char *host, unsigned port, const char *path, int timeo
 {
     char text[64];
     (void)snprintf(text, sizeof(text), "%s:%u", host, port);
-    return cs_admin_ask(text, path, timeout_ms, out, size);
+    return cs_health_ask(text, path, timeout_ms, out, size);
 }
 
 static void test_asking(void **state)
@@ -232,15 +233,15 @@ static void test_asking(void **state)
     assert_string_equal(out, "no partitions\n");
     assert_int_equal(ask_port("localhost", port, "/readyz", 60000, cut, sizeof(cut)), 503);
     assert_string_equal(cut, "no ");
-    assert_int_equal(cs_admin_ask("127.0.0.1:0", "/livez", 60000, out, sizeof(out)), -EINVAL);
-    assert_int_equal(cs_admin_ask("", "/livez", 60000, out, sizeof(out)), -EINVAL);
+    assert_int_equal(cs_health_ask("127.0.0.1:0", "/livez", 60000, out, sizeof(out)), -EINVAL);
+    assert_int_equal(cs_health_ask("", "/livez", 60000, out, sizeof(out)), -EINVAL);
     memset(big, '/', sizeof(big) - 1);
     big[sizeof(big) - 1] = '\0';
     assert_int_equal(ask_port("127.0.0.1", port, big, 60000, out, sizeof(out)), -EINVAL);
     (void)snprintf(text, sizeof(text), "127.0.0.1:%u", port);
-    assert_int_equal(cs_admin_health(text, "/livez"), 0);
-    assert_int_equal(cs_admin_health(text, "/readyz"), 69);
-    assert_int_equal(cs_admin_health("127.0.0.1:0", "/livez"), 78);
+    assert_int_equal(cs_health_check(text, "/livez"), 0);
+    assert_int_equal(cs_health_check(text, "/readyz"), 69);
+    assert_int_equal(cs_health_check("127.0.0.1:0", "/livez"), 78);
 }
 
 static void test_asking_who_does_not_answer(void **state)
