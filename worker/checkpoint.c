@@ -801,12 +801,10 @@ static enum cs_kafka_result write_batch(struct cs_checkpoint *c, struct cs_unit 
                              : is_transactional(c) ? transact(c, batch)
                                                    : write_through(c, batch);
 
-    if (r == CS_KAFKA_OK && !jobs) {
+    if (r == CS_KAFKA_OK)
         c->failures = 0;
-    } else if (r == CS_KAFKA_OK) {
+    if (r == CS_KAFKA_OK && jobs)
         cs_metric_observe_milli(c->commit_s, cs_clock_mono_ms() - started_ms);
-        c->failures = 0;
-    }
     return r;
 }
 

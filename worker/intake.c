@@ -30,11 +30,11 @@ struct entry {
     struct cs_job job; /* QUEUED */
     struct cs_unit *held;
     size_t bytes; /* of what it leaves; 0 while it runs */
-
-    /* what is said of it in the end */
     bool suspect; /* may have killed its worker: runs alone */
     bool alone;   /* does so, and was claimed */
-    bool is_job;  /* not a message that was refused */
+
+    /* what is said of it in the end */
+    bool is_job; /* not a message that was refused */
     char key[CS_TENANT_MAX + CS_MAILBOX_MAX + 2];
     char job_id[CS_UUID_TEXT];
     enum cs_job_type type;
@@ -557,7 +557,7 @@ static void take_marked(struct cs_intake *t, struct cs_unit *u)
     if (e != NULL && e->state == ENTRY_MARKING && e->epoch == u->epoch) {
         e->state = ENTRY_QUEUED; /* one that was not marked waits for its redelivery */
         e->alone = u->mark == CS_MARK_CLAIM;
-        if (u->committed && !t->draining)
+        if (u->committed && is_current(t, e) && !t->draining)
             start(t, e);
     }
     cs_unit_free(u);
