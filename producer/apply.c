@@ -169,6 +169,10 @@ static int apply_resync_part(struct cs_mailbox *m, const struct cs_schedule_conf
     case CS_MORE: /* more differences than one job may leave: it goes on where this one ended */
         f->failures = 0;
         f->retry_ms = CS_TIME_NONE;
+        if (part->after == 0) { /* a listing that did not come to its end compares nothing: anew */
+            cs_folder_forget_comparison(f);
+            return 0;
+        }
         f->compare_after = part->after;
         return part->cursor != NULL ? cs_mailbox_set_cursor(&f->compare_cursor, part->cursor) : 0;
     case CS_DONE:
@@ -495,7 +499,7 @@ int cs_apply_feedback(struct cs_mailbox *m, const struct cs_schedule_conf *c,
 {
     const struct cs_fault *fault;
     struct cs_box_inflight *in = m->inflight;
-    bool replay = in != NULL && in->replay_id[0] != '\0', ok;
+    bool replay = in != NULL && in->replay_id[0] != '\0', held, ok;
     int64_t retry_after_ms;
     int r = 0;
 
@@ -515,21 +519,22 @@ int cs_apply_feedback(struct cs_mailbox *m, const struct cs_schedule_conf *c,
         else
             cs_mailbox_unask(m);
     }
+    fault = fault_of(f, &retry_after_ms);
+    /* of a replay: does the whole mailbox wait? What concerns the replay alone waits alone */
+    held = replay && fault != NULL && is_mailbox_affair(fault) && !is_calendar_denied(in, fault);
     r = take_left(m, f, now_ms, ret);
     if (r == 0)
-        r = replay ? cs_replay_apply(m, f, now_ms, random)
+        r = replay ? cs_replay_apply(m, f, held, now_ms, random)
                    : apply_parts(m, c, f, now_ms, random, ret);
     if (r == 0 && in->type == CS_JOB_FOLDERS && ok)
         r = apply_listing(m, c, f);
     if (r < 0)
         return r;
 
-    fault = fault_of(f, &retry_after_ms);
     if (ok)
         succeed(m, now_ms, ret);
     /* a job of which one part got on and another met a throttled mailbox is both */
-    if (replay ? fault != NULL && is_mailbox_affair(fault) && !is_calendar_denied(in, fault)
-               : mailbox_waits(f, fault, ok))
+    if (replay ? held : mailbox_waits(f, fault, ok))
         fail(m, c, f, fault, retry_after_ms, now_ms, random, ret);
     /* the preview is a courtesy: whatever came of it, unless the mailbox waits, the first sync goes on */
     if (in->type == CS_JOB_MAIL_SLICE && in->n_parts == 1 && in->parts[0].mode == CS_MODE_PREVIEW &&

@@ -25,10 +25,9 @@
 #include "producer/commands.h"
 #include "producer/orders.h"
 #include "producer/replay_plan.h"
+#include "producer/replay_progress.h"
 
-#define BAR_WIDTH   30
 #define ANSWERED_MS 3600000 /* a job that is older has its feedback, or has lost it */
-#define TAKEN_MS    120000  /* for producers to take what was written */
 
 static volatile int interrupted;
 
@@ -71,6 +70,8 @@ static int usage(FILE *to, int code)
         "  --dry-run     say what would be done\n"
         "  --detach      do not wait for the end\n"
         "  --json        one JSON object\n\n"
+        "A mailbox that is paused, waits, or has not ended its first sync is read after that: "
+        "`status` says why.\n"
         "Ctrl-C stops it; the same command goes on. Exit 0 done; 65: nothing in that range; 69: no "
         "broker;\n"
         "75: stopped, or not done; 78: configuration.\n",
@@ -163,6 +164,7 @@ struct reading {
     struct cs_plan *plan;
     int64_t until;    /* offset */
     int64_t first_ms; /* of the first message there is; CS_NEVER: none */
+    bool emptied;     /* all that a partition had in the range is gone */
 };
 
 static int on_job(void *user, const struct cs_kafka_msg *msg)
@@ -226,9 +228,10 @@ static int read_partition(struct cs_commander *c, const struct args *a, int32_t 
     if (x == 0)
         x = offset_of(reader, &a->to, partition, next, &r->until);
     /* is the range older than what is kept? */
-    if (x == 0 && first > 0 && from <= first)
+    if (x == 0 && first > 0 && (a->from.partition >= 0 ? from < first : from <= first))
         x = cs_kafka_read_to_end(reader, CS_TOPIC_JOBS, partition, first, CS_COMMANDER_MS, on_first,
                                  r);
+    r->emptied = r->emptied || (first > 0 && first == next && from <= first);
     if (x == 0 || x == 1)
         x = from < r->until ? cs_kafka_read_to_end(reader, CS_TOPIC_JOBS, partition, from,
                                                    CS_COMMANDER_MS, on_job, r)
@@ -268,6 +271,8 @@ static int make_plan(struct cs_commander *c, const struct args *a, struct cs_pla
     if (r.first_ms != CS_NEVER && (a->from.partition >= 0 || a->from.at < r.first_ms)) {
         cs_time_format(r.first_ms, text);
         fprintf(stderr, "older jobs are not kept any more: the first there is, is of %s\n", text);
+    } else if (r.emptied) {
+        fprintf(stderr, "older jobs are not kept any more\n");
     }
     return 0;
 }
@@ -348,240 +353,7 @@ static int write_box(struct cs_commander *c, const struct cs_plan_box *box, cons
     return r;
 }
 
-/* --- progress ---------------------------------------------------------------------------------- */
-
-/* One entry of the state: the scopes of one message. */
-struct entry {
-    char *tenant, *mailbox;
-    double total, done;
-    int64_t jobs, records, requests;
-    bool ended, stopped;
-    char code[64];
-};
-
-struct progress {
-    const char *prefix; /* of replay ids that are looked for */
-    size_t prefix_len;
-    int64_t newest;           /* number of the newest replay of that name; 0: none */
-    size_t total;             /* messages that it was written as; 0: not known */
-    struct cs_strmap entries; /* its entries, by key */
-};
-
-static void entry_free(struct entry *e)
-{
-    free(e->tenant);
-    free(e->mailbox);
-    free(e);
-}
-
-static void forget_entries(struct progress *p)
-{
-    size_t slot = 0;
-    struct entry *e;
-
-    while ((e = cs_strmap_next(&p->entries, &slot, NULL)) != NULL)
-        entry_free(e);
-    cs_strmap_clear(&p->entries);
-}
-
-/* How much of a slice is done, by the time that its cursor has come down to. */
-static double slice_done(cs_json_val s)
-{
-    const char *cursor = NULL;
-    int64_t from = 0, to = cs_clock_utc_ms(), at;
-    bool done = false;
-
-    if (cs_json_bool(s, "done", &done) == 0 && done)
-        return 1;
-    if (cs_json_time(s, "from", &from) < 0 ||
-        cs_json_str(s, "cursor", CS_CURSOR_MAX, &cursor) < 0 ||
-        cs_time_parse(cursor, strcspn(cursor, ">"), &at) < 0)
-        return 0;
-    (void)cs_json_time(s, "to", &to); /* absent: open */
-    return to > from && at < to && at > from ? (double)(to - at) / (double)(to - from) : 0;
-}
-
-static void fill_entry(struct entry *e, cs_json_val v)
-{
-    cs_json_val slices = cs_json_get(v, "slices");
-    const char *state = "", *code = "";
-    int64_t items_done = 0;
-    size_t items = cs_json_len(cs_json_get(v, "items"));
-    bool calendar_done = false;
-
-    (void)cs_json_str(v, "state", 16, &state);
-    e->ended = strcmp(state, "done") == 0;
-    e->stopped = strcmp(state, "stopped") == 0;
-    (void)cs_json_i64(v, "items_done", 0, INT64_MAX, &items_done);
-    (void)cs_json_i64(v, "jobs", 0, INT64_MAX, &e->jobs);
-    (void)cs_json_i64(v, "records", 0, INT64_MAX, &e->records);
-    (void)cs_json_i64(v, "requests", 0, INT64_MAX, &e->requests);
-    e->code[0] = '\0';
-    if (cs_json_str(v, "code", sizeof(e->code) - 1, &code) == 0)
-        snprintf(e->code, sizeof(e->code), "%s", code);
-    /* a slice and a calendar weigh as much as 100 mails */
-    e->total = (double)items / 100 + (double)items_done / 100 + (double)cs_json_len(slices);
-    e->done = (double)items_done / 100;
-    for (size_t i = 0; i < cs_json_len(slices); i++)
-        e->done += slice_done(cs_json_at(slices, i));
-    if (cs_json_bool(v, "calendar_done", &calendar_done) == 0) {
-        e->total += 1;
-        e->done += calendar_done;
-    }
-}
-
-static int take_entry(struct progress *p, const struct cs_kafka_msg *msg, const char *tenant,
-                      const char *mailbox)
-{
-    struct cs_json *doc = NULL;
-    const char *reason;
-    struct entry *e = cs_strmap_get(&p->entries, msg->key, msg->key_len);
-    int64_t total;
-    void *old;
-
-    if (cs_json_parse(msg->value, msg->value_len, &doc, &reason) < 0)
-        return 0;
-    if (e == NULL) {
-        e = calloc(1, sizeof(*e));
-        if (e != NULL) {
-            e->tenant = strdup(tenant);
-            e->mailbox = strdup(mailbox);
-        }
-        if (e == NULL || e->tenant == NULL || e->mailbox == NULL ||
-            cs_strmap_put(&p->entries, msg->key, msg->key_len, e, &old) < 0) {
-            if (e != NULL)
-                entry_free(e);
-            cs_json_free(doc);
-            return -ENOMEM;
-        }
-    }
-    fill_entry(e, cs_json_root(doc));
-    if (cs_json_i64(cs_json_root(doc), "total", 1, INT32_MAX, &total) == 0)
-        p->total = (size_t)total;
-    cs_json_free(doc);
-    return 0;
-}
-
-/* tenant/mailbox/replay:NAME-NUMBER/SEQ */
-static int on_state(void *user, const struct cs_kafka_msg *msg)
-{
-    static const char stream[] = "replay:";
-    char tenant[CS_TENANT_MAX + 1], mailbox[CS_MAILBOX_MAX + 1], rest_text[160], *end = NULL;
-    struct progress *p = user;
-    const char *rest;
-    size_t rest_len;
-    long number;
-
-    if (msg->value == NULL || msg->key == NULL ||
-        cs_key_split(msg->key, msg->key_len, tenant, mailbox, &rest, &rest_len) < 0 ||
-        rest_len >= sizeof(rest_text) || rest_len < sizeof(stream) + p->prefix_len ||
-        memcmp(rest, stream, sizeof(stream) - 1) != 0 ||
-        memcmp(rest + sizeof(stream) - 1, p->prefix, p->prefix_len) != 0)
-        return 0;
-    memcpy(rest_text, rest, rest_len);
-    rest_text[rest_len] = '\0';
-    number = strtol(rest_text + sizeof(stream) - 1 + p->prefix_len, &end, 10);
-    if (*end != '/' || number < p->newest)
-        return 0;
-    if (number > p->newest) {
-        forget_entries(p);
-        p->total = 0;
-    }
-    p->newest = number;
-    return take_entry(p, msg, tenant, mailbox);
-}
-
-struct sum {
-    double total, done;
-    int64_t jobs, records, requests;
-    size_t ended, stopped, waiting;
-    const char *code;
-};
-
-static struct sum add_up(const struct progress *p)
-{
-    struct sum s = {0};
-    const struct entry *e;
-    size_t slot = 0;
-
-    while ((e = cs_strmap_next(&p->entries, &slot, NULL)) != NULL) {
-        s.total += e->total;
-        s.done += e->ended ? e->total : e->done;
-        s.jobs += e->jobs;
-        s.records += e->records;
-        s.requests += e->requests;
-        s.ended += e->ended;
-        s.stopped += e->stopped;
-        s.waiting += e->code[0] != '\0';
-        s.code = e->code[0] != '\0' ? e->code : s.code;
-    }
-    return s;
-}
-
-static void show_progress(const struct sum *s, int64_t elapsed_ms, double begun_at, bool terminal)
-{
-    double share = s->total > 0 ? s->done / s->total : 0;
-    char eta[32] = "";
-    int full = (int)(share * BAR_WIDTH);
-
-    if (s->done > begun_at && elapsed_ms > 1000)
-        snprintf(eta, sizeof(eta), ", %.0f s left",
-                 (s->total - s->done) / (s->done - begun_at) * (double)elapsed_ms / 1000);
-    if (terminal)
-        fprintf(stderr, "\r[%.*s%*s] ", full, "##############################", BAR_WIDTH - full,
-                "");
-    fprintf(stderr, "%3.0f %%  %" PRId64 " jobs, %" PRId64 " records, %" PRId64 " requests%s",
-            share * 100, s->jobs, s->records, s->requests, eta);
-    if (s->waiting > 0)
-        fprintf(stderr, ", %zu wait (%s)", s->waiting, s->code);
-    fputs(terminal ? "   " : "\n", stderr);
-}
-
-/* Until all of it is done. expected: entries that are to come.
- * @return 0; -EAGAIN (some are not taken, or were stopped after too many failures); -EIO, -ETIMEDOUT */
-static int follow(struct cs_commander *c, struct progress *p, size_t expected, bool quiet)
-{
-    const struct timespec pause = {.tv_nsec = 300000000};
-    int64_t begun_ms = cs_clock_mono_ms(), shown_ms = INT64_MIN, moved_ms = begun_ms;
-    size_t seen = 0;
-    bool terminal = isatty(STDERR_FILENO) != 0;
-    double begun_at = -1;
-    int r = 0;
-
-    for (;;) {
-        struct sum s;
-
-        r = cs_commander_follow(c, on_state, p);
-        if (r < 0 || interrupted)
-            break;
-        s = add_up(p);
-        if (begun_at < 0)
-            begun_at = s.done;
-        if (!quiet &&
-            (shown_ms == INT64_MIN || cs_clock_mono_ms() - shown_ms >= (terminal ? 300 : 5000))) {
-            show_progress(&s, cs_clock_mono_ms() - begun_ms, begun_at, terminal);
-            shown_ms = cs_clock_mono_ms();
-        }
-        if (p->entries.n >= expected && s.ended == p->entries.n) {
-            if (!quiet && terminal)
-                show_progress(&s, cs_clock_mono_ms() - begun_ms, begun_at, terminal);
-            break;
-        }
-        if (p->entries.n > seen || (p->entries.n >= expected && s.ended + s.stopped < p->entries.n))
-            moved_ms = cs_clock_mono_ms(); /* something is under way */
-        seen = p->entries.n;
-        if (cs_clock_mono_ms() - moved_ms > TAKEN_MS) {
-            fprintf(stderr, "%s%zu of %zu messages are taken, %zu stopped%s%s\n",
-                    terminal ? "\n" : "", p->entries.n, expected, s.stopped,
-                    s.code != NULL ? " after failures: " : "", s.code != NULL ? s.code : "");
-            return -EAGAIN;
-        }
-        (void)nanosleep(&pause, NULL); /* cut short by a signal: the better */
-    }
-    if (!quiet && terminal)
-        fputc('\n', stderr);
-    return r;
-}
+/* --- to the end ------------------------------------------------------------------------------- */
 
 /* From here on a second one ends the process. */
 static void let_go_of_signals(void)
@@ -609,11 +381,11 @@ static int stop_plan(struct cs_commander *c, const struct cs_plan *plan, const c
 }
 
 /* To every mailbox of the replay that is known to have taken it: stop, or go on. */
-static int tell_all(struct cs_commander *c, const struct progress *p, const char *replay_id,
+static int tell_all(struct cs_commander *c, const struct cs_progress *p, const char *replay_id,
                     enum cs_command_type type)
 {
     struct cs_command command = {.type = type};
-    const struct entry *e;
+    const struct cs_progress_entry *e;
     size_t slot = 0;
     int r = 0;
 
@@ -635,11 +407,11 @@ static bool install_signals(void)
 }
 
 /* @param[in] plan  NULL: every entry has been seen */
-static int finish(struct cs_commander *c, const struct args *a, struct progress *p,
+static int finish(struct cs_commander *c, const struct args *a, struct cs_progress *p,
                   const char *replay_id, size_t expected, const struct cs_plan *plan)
 {
-    int r = follow(c, p, expected, a->json);
-    struct sum s = add_up(p);
+    int r = cs_progress_follow(c, p, expected, a->json, &interrupted);
+    struct cs_progress_sum s = cs_progress_sum(p);
     bool done = r == 0 && !interrupted;
 
     if (r == 0 && interrupted) {
@@ -686,7 +458,8 @@ static void drop_unusable(const struct cs_commander *c, struct cs_plan *plan)
     }
 }
 
-static int begin(struct cs_commander *c, const struct args *a, struct progress *p, const char *name)
+static int begin(struct cs_commander *c, const struct args *a, struct cs_progress *p,
+                 const char *name)
 {
     char replay_id[CS_COMMAND_ID_LEN + 1];
     const struct cs_plan_box *box;
@@ -717,7 +490,7 @@ static int begin(struct cs_commander *c, const struct args *a, struct progress *
         r = EX_UNAVAILABLE;
         goto out;
     }
-    forget_entries(p);
+    cs_progress_clear(p);
     if (a->detach && !interrupted)
         printf("%s goes on by itself\n", replay_id);
     else
@@ -728,7 +501,7 @@ out:
 }
 
 /* One that was cut off while it was being written is stopped, and all of it begins anew. */
-static int begin_again(struct cs_commander *c, const struct args *a, struct progress *p,
+static int begin_again(struct cs_commander *c, const struct args *a, struct cs_progress *p,
                        const char *name)
 {
     char replay_id[CS_COMMAND_ID_LEN + 1];
@@ -743,7 +516,8 @@ static int begin_again(struct cs_commander *c, const struct args *a, struct prog
 }
 
 /* One of the same arguments that has not come to its end. */
-static int go_on(struct cs_commander *c, const struct args *a, struct progress *p, const char *name)
+static int go_on(struct cs_commander *c, const struct args *a, struct cs_progress *p,
+                 const char *name)
 {
     char replay_id[CS_COMMAND_ID_LEN + 1];
 
@@ -757,10 +531,18 @@ static int go_on(struct cs_commander *c, const struct args *a, struct progress *
     return finish(c, a, p, replay_id, p->entries.n, NULL);
 }
 
+static int count_one(void *user, const char *tenant, const char *mailbox)
+{
+    (void)user;
+    (void)tenant;
+    (void)mailbox;
+    return 0; /* that it is there is all that is asked */
+}
+
 int cs_cmd_replay(int argc, char **argv)
 {
     struct cs_commander *c = NULL;
-    struct progress p = {0};
+    struct cs_progress p = {0};
     struct args a;
     char name[40];
     int code = 0, r;
@@ -771,19 +553,21 @@ int cs_cmd_replay(int argc, char **argv)
         return EX_OSERR;
     name_of(&a, name);
     r = cs_commander_open(a.config, &interrupted, &c);
+    if (r == 0)
+        r = cs_commander_each(c, a.filter.tenant, a.filter.mailbox, count_one, NULL);
     if (r == 0) {
         char prefix[48];
-        struct sum s;
+        struct cs_progress_sum s;
 
         snprintf(prefix, sizeof(prefix), "%s-", name);
         p.prefix = prefix;
         p.prefix_len = strlen(prefix);
         cs_commander_rewind(c);
-        if (cs_commander_follow(c, on_state, &p) < 0) {
+        if (cs_commander_follow(c, cs_progress_take, &p) < 0) {
             fprintf(stderr, "the state cannot be read\n");
             r = EX_UNAVAILABLE;
         }
-        s = add_up(&p);
+        s = cs_progress_sum(&p);
         if (r == 0)
             r = interrupted                                ? EX_TEMPFAIL
                 : a.dry_run                                ? begin(c, &a, &p, name)
@@ -791,7 +575,7 @@ int cs_cmd_replay(int argc, char **argv)
                 : s.ended < p.entries.n                    ? go_on(c, &a, &p, name)
                                                            : begin(c, &a, &p, name);
     }
-    forget_entries(&p);
+    cs_progress_clear(&p);
     cs_commander_close(c);
     return r;
 }

@@ -9,9 +9,6 @@
 #include "producer/decide.h"
 #include "producer/orders.h"
 
-/* what a replayed slice lists and changed within this may be gone before its folder's delta tells it: it is owed a look */
-#define REPLAY_LOOKS_MS INT64_C(3600000)
-
 static int mail_stream(char **ret, const char *id)
 {
     if (asprintf(ret, "mail:%s", id) < 0) {
@@ -90,18 +87,6 @@ static int make_slice_part(const struct cs_mailbox *m, const struct cs_box_part 
         return -ENOMEM;
     if (part->mode == CS_MODE_PREVIEW)
         return 0;
-    if (m->inflight->replay_id[0] != '\0') {
-        const struct cs_replay *r = cs_replay_in_flight(m);
-        const struct cs_replay_slice *s;
-
-        if (r == NULL || (size_t)part->slice >= r->n_slices)
-            return -ENOENT;
-        s = &r->slices[part->slice];
-        ret->from_utc_ms = s->from_ms;
-        ret->to_utc_ms = s->to_ms;
-        snprintf(id, sizeof(id), "%d", part->slice);
-        return cs_msg_dup(id, &ret->slice_id) < 0 ? -ENOMEM : cs_msg_dup(s->cursor, &ret->cursor);
-    }
     for (size_t i = 0; i < m->n_slices; i++) {
         const struct cs_box_slice *s = &m->slices[i];
 
@@ -120,14 +105,12 @@ static int make_slice_part(const struct cs_mailbox *m, const struct cs_box_part 
 static int make_calendar_part(const struct cs_mailbox *m, struct cs_job *job,
                               struct cs_job_part *ret)
 {
-    const struct cs_replay *replay = cs_replay_in_flight(m);
     size_t left = m->inflight->rows;
 
     ret->generation = m->cal.generation;
     ret->from_utc_ms = m->cal.from_ms;
     ret->to_utc_ms = m->cal.to_ms;
-    if (cs_msg_dup("cal:default", &ret->stream) < 0 ||
-        cs_msg_dup(replay != NULL ? replay->calendar_cursor : m->cal.cursor, &ret->cursor) < 0)
+    if (cs_msg_dup("cal:default", &ret->stream) < 0 || cs_msg_dup(m->cal.cursor, &ret->cursor) < 0)
         return -ENOMEM;
     if (left == 0 || job->rows != NULL)
         return 0;
@@ -173,24 +156,12 @@ static int make_parts(const struct cs_mailbox *m, struct cs_job *job)
 
 static int make_items(const struct cs_mailbox *m, struct cs_job *job)
 {
-    const struct cs_replay *replay = cs_replay_in_flight(m);
     const struct cs_box_look *look;
     size_t e = 0, i = 0;
 
     job->items = calloc(CS_JOB_ITEMS_MAX, sizeof(*job->items));
     if (job->items == NULL)
         return -ENOMEM;
-    for (size_t k = 0; replay != NULL && k < m->inflight->replay_items && k < replay->n_items;
-         k++) {
-        const struct cs_look again = {
-            .id = replay->items[k], .why = CS_WHY_LEFTOVER, .seen = CS_SEEN_NOTHING};
-
-        if (cs_look_copy(&again, &job->items[job->n_items]) < 0)
-            return -ENOMEM;
-        job->n_items++;
-    }
-    if (replay != NULL)
-        return 0;
     while ((look = cs_mailbox_next_look(m, &e, &i)) != NULL) {
         if (!look->asked || job->n_items == CS_JOB_ITEMS_MAX)
             continue;
@@ -218,14 +189,12 @@ int cs_decide_job(const struct cs_mailbox *m, struct cs_job *ret)
     job.created_utc_ms = in->created_ms;
     job.not_after_utc_ms = CS_NEVER;
     job.depth_utc_ms = m->depth_ms;
-    job.anchored_utc_ms = in->type != CS_JOB_MAIL_SLICE ? CS_NEVER
-                          : in->replay_id[0] != '\0'    ? in->created_ms - REPLAY_LOOKS_MS
-                                                        : m->anchored_ms;
+    job.anchored_utc_ms = in->type == CS_JOB_MAIL_SLICE ? m->anchored_ms : CS_NEVER;
     r = cs_msg_dup(in->reason, &job.reason);
-    if (r == 0)
-        r = make_parts(m, &job);
-    if (r == 0 && in->type == CS_JOB_MAIL_ITEMS)
-        r = make_items(m, &job);
+    if (r == 0 && in->replay_id[0] != '\0')
+        r = cs_replay_make(m, &job);
+    else if (r == 0)
+        r = in->type == CS_JOB_MAIL_ITEMS ? make_items(m, &job) : make_parts(m, &job);
     if (r == 0 && (in->type == CS_JOB_MAIL_DELTA || in->type == CS_JOB_MAIL_SLICE ||
                    in->type == CS_JOB_MAIL_ITEMS || in->type == CS_JOB_MAIL_RESYNC))
         r = make_map(m, in->n_parts > 0 ? in->parts[0].mode : CS_MODE_NONE, &job);

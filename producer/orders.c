@@ -6,22 +6,19 @@
 #include <string.h>
 
 #include "common/backoff.h"
-#include "common/json.h"
-#include "common/json_write.h"
 #include "common/message.h"
 #include "producer/apply.h"
 
-#define COUNT(a)     (sizeof(a) / sizeof((a)[0]))
-#define DAY_MS       INT64_C(86400000)
-#define RETRY_MS     2000
+#define DAY_MS   INT64_C(86400000)
+#define RETRY_MS 2000
+/* what a replayed slice lists and changed within this may be gone before its folder's delta tells it: it is owed a look */
+#define LOOKS_MS     INT64_C(3600000)
 #define RETRY_MAX_MS 900000
-
-static const char *const state_names[CS_REPLAY_COUNT_] = {
-    [CS_REPLAY_RUNNING] = "running", [CS_REPLAY_STOPPED] = "stopped", [CS_REPLAY_DONE] = "done"};
+#define ASKED_MAX_MS INT64_C(3600000) /* of a Retry-After */
 
 /* --- the list ---------------------------------------------------------------------------------- */
 
-static void replay_free(struct cs_replay *r)
+void cs_replay_free(struct cs_replay *r)
 {
     if (r == NULL)
         return;
@@ -38,7 +35,7 @@ static void replay_free(struct cs_replay *r)
 void cs_orders_free(struct cs_mailbox *m)
 {
     for (size_t i = 0; i < m->n_replays; i++)
-        replay_free(m->replays[i]);
+        cs_replay_free(m->replays[i]);
     free(m->replays);
     m->replays = NULL;
     m->n_replays = 0;
@@ -52,13 +49,12 @@ static struct cs_replay *find(const struct cs_mailbox *m, const char *id, int64_
     return NULL;
 }
 
-/* @param[in] r  taken, also on failure */
-static int add(struct cs_mailbox *m, struct cs_replay *r)
+int cs_replay_add(struct cs_mailbox *m, struct cs_replay *r)
 {
     struct cs_replay **list = realloc(m->replays, (m->n_replays + 1) * sizeof(struct cs_replay *));
 
     if (list == NULL) {
-        replay_free(r);
+        cs_replay_free(r);
         return -ENOMEM;
     }
     m->replays = list;
@@ -112,7 +108,7 @@ static int take_replay(struct cs_mailbox *m, const struct cs_command *c, int64_t
     r->slices = calloc(c->n_slices + 1, sizeof(*r->slices));
     r->items = calloc(c->n_items + 1, sizeof(*r->items));
     if (r->slices == NULL || r->items == NULL) {
-        replay_free(r);
+        cs_replay_free(r);
         return -ENOMEM;
     }
     for (; r->n_slices < c->n_slices; r->n_slices++)
@@ -120,11 +116,11 @@ static int take_replay(struct cs_mailbox *m, const struct cs_command *c, int64_t
             c->slices[r->n_slices].from_ms, c->slices[r->n_slices].to_ms, NULL, false};
     for (; r->n_items < c->n_items; r->n_items++)
         if ((r->items[r->n_items] = strdup(c->items[r->n_items])) == NULL) {
-            replay_free(r);
+            cs_replay_free(r);
             return -ENOMEM;
         }
     settle(r, now_ms);
-    return add(m, r);
+    return cs_replay_add(m, r);
 }
 
 static void set_replays(struct cs_mailbox *m, const char *id, enum cs_replay_state from,
@@ -290,6 +286,73 @@ struct cs_replay *cs_replay_in_flight(const struct cs_mailbox *m)
                : NULL;
 }
 
+static int make_items(const struct cs_replay *r, size_t n, struct cs_job *job)
+{
+    job->items = calloc(n + 1, sizeof(*job->items));
+    if (job->items == NULL)
+        return -ENOMEM;
+    for (; job->n_items < n && job->n_items < r->n_items; job->n_items++) {
+        const struct cs_look again = {
+            .id = r->items[job->n_items], .why = CS_WHY_LEFTOVER, .seen = CS_SEEN_NOTHING};
+
+        if (cs_look_copy(&again, &job->items[job->n_items]) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int make_slice(const struct cs_replay *r, int number, struct cs_job_part *ret)
+{
+    const struct cs_replay_slice *s;
+    char id[16];
+
+    if (number < 0 || (size_t)number >= r->n_slices)
+        return -ENOENT;
+    s = &r->slices[number];
+    ret->generation = 1;
+    ret->from_utc_ms = s->from_ms;
+    ret->to_utc_ms = s->to_ms;
+    snprintf(id, sizeof(id), "%d", number);
+    return cs_msg_dup("slices", &ret->stream) < 0 || cs_msg_dup(id, &ret->slice_id) < 0
+               ? -ENOMEM
+               : cs_msg_dup(s->cursor, &ret->cursor);
+}
+
+static int make_calendar(const struct cs_mailbox *m, const struct cs_replay *r,
+                         struct cs_job_part *ret)
+{
+    ret->generation = m->cal.generation;
+    ret->from_utc_ms = m->cal.from_ms;
+    ret->to_utc_ms = m->cal.to_ms;
+    return cs_msg_dup("cal:default", &ret->stream) < 0
+               ? -ENOMEM
+               : cs_msg_dup(r->calendar_cursor, &ret->cursor);
+}
+
+int cs_replay_make(const struct cs_mailbox *m, struct cs_job *job)
+{
+    const struct cs_box_inflight *in = m->inflight;
+    const struct cs_replay *r = cs_replay_in_flight(m);
+    int x = 0;
+
+    if (r == NULL)
+        return -ENOENT;
+    if (in->type == CS_JOB_MAIL_ITEMS)
+        return make_items(r, in->replay_items, job);
+    if (in->type == CS_JOB_MAIL_SLICE)
+        job->anchored_utc_ms = in->created_ms - LOOKS_MS;
+    job->parts = calloc(in->n_parts + 1, sizeof(*job->parts));
+    if (job->parts == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < in->n_parts && x == 0; i++) {
+        job->n_parts = i + 1; /* so that a half-made one is cleared too */
+        job->parts[i].mode = in->parts[i].mode;
+        x = in->type == CS_JOB_MAIL_SLICE ? make_slice(r, in->parts[i].slice, &job->parts[i])
+                                          : make_calendar(m, r, &job->parts[i]);
+    }
+    return x;
+}
+
 /* --- feedback ---------------------------------------------------------------------------------- */
 
 static bool got_on(enum cs_outcome outcome)
@@ -322,6 +385,8 @@ static int apply_calendar(struct cs_mailbox *m, struct cs_replay *r, const struc
     if (part->cursor != NULL && cs_mailbox_set_cursor(&r->calendar_cursor, part->cursor) < 0)
         return -ENOMEM;
     r->calendar_done = part->outcome == CS_DONE;
+    if (part->generation != m->cal.generation)
+        return 0; /* its window has moved on, and is walked anew */
     m->cal.dirty = true;
     x = cs_calendar_apply(&m->cal, f, 0, false); /* what it published is out there */
     if (x == -E2BIG)
@@ -340,7 +405,32 @@ static void drop_items(struct cs_replay *r, size_t n)
     r->items_done += (int64_t)n;
 }
 
-int cs_replay_apply(struct cs_mailbox *m, const struct cs_feedback *f, int64_t now_ms,
+/* The longest that the service asked for, as far as it is believed. */
+static int64_t asked_wait_ms(const struct cs_feedback *f)
+{
+    int64_t wait_ms = f->retry_after_ms;
+
+    for (size_t p = 0; p < f->n_parts; p++)
+        if (f->parts[p].retry_after_ms > wait_ms)
+            wait_ms = f->parts[p].retry_after_ms;
+    return wait_ms < 0 ? 0 : wait_ms > ASKED_MAX_MS ? ASKED_MAX_MS : wait_ms;
+}
+
+static void fail(struct cs_replay *r, const struct cs_feedback *f, int64_t now_ms, uint64_t random)
+{
+    int64_t wait_ms, asked_ms = asked_wait_ms(f);
+
+    r->failures++;
+    r->code = f->fault.code;
+    for (size_t p = 0; p < f->n_parts && r->code == CS_CODE_NONE; p++)
+        r->code = f->parts[p].fault.code;
+    if (r->failures >= CS_REPLAY_TRIES)
+        r->state = CS_REPLAY_STOPPED;
+    wait_ms = cs_backoff_ms(r->failures, RETRY_MS, RETRY_MAX_MS, random);
+    r->retry_ms = now_ms + (wait_ms > asked_ms ? wait_ms : asked_ms);
+}
+
+int cs_replay_apply(struct cs_mailbox *m, const struct cs_feedback *f, bool held, int64_t now_ms,
                     uint64_t random)
 {
     struct cs_replay *r = cs_replay_in_flight(m);
@@ -370,173 +460,9 @@ int cs_replay_apply(struct cs_mailbox *m, const struct cs_feedback *f, int64_t n
         r->failures = 0;
         r->retry_ms = CS_TIME_NONE;
         r->code = CS_CODE_NONE;
-    } else {
-        r->failures++;
-        r->code = f->fault.code;
-        for (size_t p = 0; p < f->n_parts && r->code == CS_CODE_NONE; p++)
-            r->code = f->parts[p].fault.code;
-        if (r->failures >= CS_REPLAY_TRIES)
-            r->state = CS_REPLAY_STOPPED;
-        r->retry_ms = now_ms + cs_backoff_ms(r->failures > 20 ? 20 : r->failures, RETRY_MS,
-                                             RETRY_MAX_MS, random);
+    } else if (!held) {
+        fail(r, f, now_ms, random);
     }
     settle(r, now_ms);
     return x;
-}
-
-/* --- the state topic --------------------------------------------------------------------------- */
-
-static void end_print(struct cs_jw *jw, const char *key, int64_t ms)
-{
-    if (ms != CS_NEVER)
-        cs_jw_ktime(jw, key, ms);
-}
-
-static void print(const struct cs_replay *r, struct cs_jw *jw)
-{
-    cs_jw_object(jw);
-    cs_jw_kstr(jw, "kind", "replay");
-    cs_jw_kstr(jw, "replay_id", r->id);
-    cs_jw_ki64(jw, "seq", r->seq);
-    if (r->total > 0)
-        cs_jw_ki64(jw, "total", r->total);
-    cs_jw_kstr(jw, "state", state_names[r->state]);
-    cs_jw_ktime(jw, "created_at", r->created_ms);
-    if (r->ended_ms != CS_TIME_NONE)
-        cs_jw_ktime(jw, "ended_at", r->ended_ms);
-    if (r->retry_ms != CS_TIME_NONE)
-        cs_jw_ktime(jw, "retry_at", r->retry_ms);
-    if (r->failures > 0)
-        cs_jw_ki64(jw, "failures", r->failures);
-    if (r->code != CS_CODE_NONE)
-        cs_jw_kstr(jw, "code", cs_code_name(r->code));
-    cs_jw_key(jw, "slices");
-    cs_jw_array(jw);
-    for (size_t i = 0; i < r->n_slices; i++) {
-        cs_jw_object(jw);
-        end_print(jw, "from", r->slices[i].from_ms);
-        end_print(jw, "to", r->slices[i].to_ms);
-        cs_jw_kstr_opt(jw, "cursor", r->slices[i].cursor);
-        cs_jw_kbool(jw, "done", r->slices[i].done);
-        cs_jw_object_end(jw);
-    }
-    cs_jw_array_end(jw);
-    cs_jw_key(jw, "items");
-    cs_jw_array(jw);
-    for (size_t i = 0; i < r->n_items; i++)
-        cs_jw_str(jw, r->items[i]);
-    cs_jw_array_end(jw);
-    cs_jw_ki64(jw, "items_done", r->items_done);
-    if (r->calendar) {
-        cs_jw_kbool(jw, "calendar_done", r->calendar_done);
-        cs_jw_kstr_opt(jw, "calendar_cursor", r->calendar_cursor);
-    }
-    cs_jw_ki64(jw, "jobs", r->jobs);
-    cs_jw_ki64(jw, "records", r->records);
-    cs_jw_ki64(jw, "requests", r->requests);
-    cs_jw_object_end(jw);
-}
-
-bool cs_orders_are_dirty(const struct cs_mailbox *m)
-{
-    for (size_t i = 0; i < m->n_replays; i++)
-        if (m->replays[i]->dirty)
-            return true;
-    return false;
-}
-
-int cs_orders_flush(struct cs_mailbox *m, int (*fn)(void *, const char *, const char *, size_t),
-                    void *user)
-{
-    char name[CS_COMMAND_ID_LEN + 40];
-    size_t kept = 0;
-    int x = 0;
-
-    for (size_t i = 0; i < m->n_replays; i++) {
-        struct cs_replay *r = m->replays[i];
-        struct cs_buf text;
-        struct cs_jw jw;
-
-        m->replays[kept++] = r;
-        if (!r->dirty || x < 0)
-            continue;
-        snprintf(name, sizeof(name), "replay:%s/%lld", r->id, (long long)r->seq);
-        r->dirty = false;
-        if (r->forget) {
-            x = fn(user, name, NULL, 0);
-            replay_free(r);
-            kept--;
-            continue;
-        }
-        cs_buf_init(&text, 0);
-        cs_jw_init(&jw, &text);
-        print(r, &jw);
-        x = cs_buf_failed(&text);
-        if (x == 0)
-            x = fn(user, name, text.data, text.len);
-        cs_buf_clear(&text);
-    }
-    m->n_replays = kept;
-    return x;
-}
-
-static void load_lists(struct cs_msg *m, struct cs_replay *r)
-{
-    size_t n = 0;
-    cs_json_val arr = cs_msg_array(m, "slices", CS_COMMAND_SLICES_MAX, &n, "slices");
-
-    r->slices = cs_msg_alloc(m, n, sizeof(*r->slices));
-    for (size_t i = 0; arr != NULL && i < n && m->error == 0; i++, r->n_slices++) {
-        struct cs_msg s = {.obj = cs_json_at(arr, i)};
-
-        r->slices[i].from_ms = cs_msg_time(&s, "from", false, CS_NEVER, "slices[].from");
-        r->slices[i].to_ms = cs_msg_time(&s, "to", false, CS_NEVER, "slices[].to");
-        r->slices[i].cursor = cs_msg_str(&s, "cursor", CS_CURSOR_MAX, false, "slices[].cursor");
-        r->slices[i].done = cs_msg_bool(&s, "done", true, false, "slices[].done");
-        cs_msg_join(m, &s);
-    }
-    arr = cs_msg_array(m, "items", CS_COMMAND_ITEMS_MAX, &n, "items");
-    r->items = cs_msg_alloc(m, n, sizeof(*r->items));
-    for (size_t i = 0; arr != NULL && i < n && m->error == 0; i++, r->n_items++) {
-        const char *id = NULL;
-
-        if (cs_json_val_str(cs_json_at(arr, i), CS_ID_MAX, &id) < 0)
-            cs_msg_fail(m, -EINVAL, "items[]");
-        else if ((r->items[i] = strdup(id)) == NULL)
-            cs_msg_fail(m, -ENOMEM, "memory");
-    }
-}
-
-void cs_orders_load(struct cs_mailbox *box, struct cs_msg *m)
-{
-    struct cs_replay *r = calloc(1, sizeof(*r));
-    const char *code = NULL;
-
-    if (r == NULL) {
-        cs_msg_fail(m, -ENOMEM, "memory");
-        return;
-    }
-    cs_msg_str_into(m, "replay_id", r->id, sizeof(r->id), "replay_id");
-    r->seq = cs_msg_i64(m, "seq", 1, 1000000, true, 0, "seq");
-    r->total = cs_msg_i64(m, "total", 1, INT32_MAX, false, 0, "total");
-    r->state =
-        (enum cs_replay_state)cs_msg_enum(m, "state", state_names, COUNT(state_names), "state");
-    r->created_ms = cs_msg_time(m, "created_at", true, 0, "created_at");
-    r->ended_ms = cs_msg_time(m, "ended_at", false, CS_TIME_NONE, "ended_at");
-    r->retry_ms = cs_msg_time(m, "retry_at", false, CS_TIME_NONE, "retry_at");
-    r->failures = (unsigned)cs_msg_i64(m, "failures", 0, INT32_MAX, false, 0, "failures");
-    if (m->error == 0 && cs_json_str(m->obj, "code", 64, &code) == 0)
-        (void)cs_code_parse(code, &r->code); /* a later version's reads as internal */
-    load_lists(m, r);
-    r->items_done = cs_msg_i64(m, "items_done", 0, INT64_MAX, true, 0, "items_done");
-    r->calendar = m->error == 0 && cs_json_get(m->obj, "calendar_done") != NULL;
-    r->calendar_done = cs_msg_bool(m, "calendar_done", false, false, "calendar_done");
-    r->calendar_cursor = cs_msg_str(m, "calendar_cursor", CS_CURSOR_MAX, false, "calendar_cursor");
-    r->jobs = cs_msg_i64(m, "jobs", 0, INT64_MAX, true, 0, "jobs");
-    r->records = cs_msg_i64(m, "records", 0, INT64_MAX, true, 0, "records");
-    r->requests = cs_msg_i64(m, "requests", 0, INT64_MAX, true, 0, "requests");
-    if (m->error < 0)
-        replay_free(r);
-    else if (add(box, r) < 0)
-        cs_msg_fail(m, -ENOMEM, "memory");
 }

@@ -52,6 +52,9 @@ struct cs_replay {
  */
 int cs_orders_take(struct cs_mailbox *m, const struct cs_command *c, int64_t now_ms);
 void cs_orders_free(struct cs_mailbox *m);
+void cs_replay_free(struct cs_replay *r); /* NULL accepted */
+/** @param[in] r  taken, also on failure. @return 0, -ENOMEM */
+int cs_replay_add(struct cs_mailbox *m, struct cs_replay *r);
 
 /** When the next job of a replay is due; CS_NEVER: none is on its way. */
 int64_t cs_replay_due_ms(const struct cs_mailbox *m, int64_t now_ms);
@@ -62,8 +65,17 @@ size_t cs_replay_issue(struct cs_mailbox *m, const struct cs_schedule_conf *c,
                        struct cs_box_inflight *in, int64_t now_ms);
 /** The replay of the job in flight; NULL: it is none's. */
 struct cs_replay *cs_replay_in_flight(const struct cs_mailbox *m);
-/** What came of its job; the looks that are owed are taken in elsewhere. @return 0, -ENOMEM */
-int cs_replay_apply(struct cs_mailbox *m, const struct cs_feedback *f, int64_t now_ms,
+/**
+ * Its part of the job in flight: parts or items, and since when what it lists is owed a look.
+ * @return 0, -ENOENT (the replay is not there any more), -ENOMEM
+ */
+int cs_replay_make(const struct cs_mailbox *m, struct cs_job *job);
+/**
+ * What came of its job; the looks that are owed are taken in elsewhere.
+ * @param[in] held  the mailbox as a whole waits (throttled, denied): no failure of the replay
+ * @return 0, -ENOMEM
+ */
+int cs_replay_apply(struct cs_mailbox *m, const struct cs_feedback *f, bool held, int64_t now_ms,
                     uint64_t random);
 
 /* for stream.c */

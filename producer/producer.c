@@ -30,14 +30,14 @@ static void fail(struct cs_producer *p, int code, const char *event, const char 
     p->exit_code = code;
 }
 
-/* Memory has run out, or the like: what is in memory can no longer be trusted, what is on the topics
- * can. Another process, or this one started again, goes on from there. */
 static void fail_fenced(struct cs_producer *p)
 {
     fail(p, EX_CONFIG, "producer.fenced",
          "another process runs with this instance_id: give each its own");
 }
 
+/* Memory has run out, or the like: what is in memory can no longer be trusted, what is on the topics
+ * can. Another process, or this one started again, goes on from there. */
 static void fail_errno(struct cs_producer *p, int r)
 {
     if (r == -EPERM)

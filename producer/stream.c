@@ -924,6 +924,10 @@ int cs_stream_loaded(struct cs_mailbox *box, const char **reason)
             *reason = "a stream of the job in flight is missing";
             return -EINVAL;
         }
+    if (in != NULL && in->replay_id[0] != '\0' && cs_replay_in_flight(box) == NULL) {
+        *reason = "the replay of the job in flight is missing";
+        return -EINVAL;
+    }
     if (cs_sends_loaded(box) < 0) {
         *reason = "memory";
         return -ENOMEM;

@@ -592,18 +592,30 @@ static void test_dead_cursors(void **state)
     assert_null(job.parts[0].cursor);
     assert_int_equal(job.n_folders, 2);
     cs_job_clear(&job);
-    /* more differences than one job may leave: again, at once */
+    /* a listing that did not come to its end: anew, and nothing of it is kept */
     f = answer(m, CS_MORE);
-    for (size_t i = 0; i < f.n_parts; i++) {
-        free(f.parts[i].cursor);
-        f.parts[i].cursor = NULL;
-    }
+    apply(m, &f, now);
+    assert_int_equal(issue(m, now, &due), CS_JOB_MAIL_RESYNC);
+    assert_int_equal(cs_decide_job(m, &job), 0);
+    assert_null(job.parts[0].cursor);
+    cs_job_clear(&job);
+    /* more differences than one job may leave: at once, behind where it ended, with what its walk ended with */
+    f = answer(m, CS_MORE);
+    for (size_t i = 0; i < f.n_parts; i++)
+        f.parts[i].after = 77;
     apply(m, &f, now);
     assert_int_equal(folder(m, "inbox")->phase, CS_STREAM_RESYNC_PENDING);
+    assert_null(folder(m, "inbox")->cursor);
     assert_int_equal(issue(m, now, &due), CS_JOB_MAIL_RESYNC);
+    assert_int_equal(cs_decide_job(m, &job), 0);
+    assert_string_equal(job.parts[0].cursor, "/v1.0/users/ann/c");
+    assert_int_equal(job.parts[0].after, 77);
+    cs_job_clear(&job);
     finish(m, now);
     assert_int_equal(folder(m, "inbox")->phase, CS_STREAM_LIVE);
     assert_string_equal(folder(m, "inbox")->cursor, "/v1.0/users/ann/c");
+    assert_int_equal(folder(m, "inbox")->compare_after, 0);
+    assert_null(folder(m, "inbox")->compare_cursor);
     assert_int_equal(folder(m, "inbox")->last_round_ms,
                      CS_TIME_NONE); /* it proves nothing about changes */
     assert_int_equal(cs_mailbox_count_resync_owed(m), 0);

@@ -188,6 +188,75 @@ static void test_a_replay_goes_scope_by_scope(void **state)
     cs_mailbox_free(m);
 }
 
+/* @return how the feedback of the job in flight left the replay */
+static void answer(struct cs_mailbox *m, int64_t now_ms, enum cs_code code, enum cs_scope scope,
+                   int64_t retry_after_ms)
+{
+    char stream[] = "slices", slice[] = "0";
+    struct cs_feedback_part part = {.stream = stream,
+                                    .slice_id = slice,
+                                    .generation = 1,
+                                    .outcome = CS_RETRY,
+                                    .retry_after_ms = retry_after_ms,
+                                    .fault = {.code = code, .scope = scope}};
+    struct cs_feedback f = {.type = CS_JOB_MAIL_SLICE,
+                            .outcome = CS_RETRY,
+                            .retry_after_ms = -1,
+                            .parts = &part,
+                            .n_parts = 1};
+    struct cs_effect effect;
+    struct cs_due due;
+
+    cs_decide(m, &conf, now_ms, &due);
+    assert_true(due.now && due.lane == CS_LANE_REPLAY);
+    assert_int_equal(
+        cs_decide_issue(m, &conf, now_ms, &due, "01939d5e-7a10-7cc3-9a6b-0f6a1f1f2d43"), 0);
+    memcpy(f.job_id, m->inflight->job_id, sizeof(f.job_id));
+    assert_int_equal(cs_apply_feedback(m, &conf, &f, now_ms, 7, &effect), 0);
+}
+
+static void test_failures_without_end_have_one(void **state)
+{
+    struct cs_mailbox *m = live_box();
+    struct cs_job job;
+    int64_t now_ms = T;
+
+    (void)state;
+    give(m, CS_COMMAND_REPLAY, "r", 1, 0);
+    for (int i = 1; i <= CS_REPLAY_TRIES; i++) {
+        assert_int_equal(m->replays[0]->state, CS_REPLAY_RUNNING);
+        answer(m, now_ms, CS_CODE_PAGE_TOO_LARGE, CS_SCOPE_STREAM, -1);
+        assert_int_equal(m->replays[0]->failures, i);
+        now_ms = m->replays[0]->retry_ms;
+        m->last_listing_ms = m->cal.last_poll_ms = now_ms; /* nothing else is due */
+    }
+    assert_int_equal(m->replays[0]->state, CS_REPLAY_STOPPED);
+    assert_int_equal(m->replays[0]->code, CS_CODE_PAGE_TOO_LARGE);
+    assert_int_equal(turn(m, now_ms, CS_DONE, &job), CS_JOB_TYPE_COUNT_);
+    give(m, CS_COMMAND_REPLAY_RESUME, "r", 0, 0);
+    assert_int_equal(turn(m, now_ms, CS_DONE, &job), CS_JOB_MAIL_SLICE);
+    cs_job_clear(&job);
+    cs_mailbox_free(m);
+}
+
+static void test_a_mailbox_that_waits_is_no_failure_of_its_replay(void **state)
+{
+    struct cs_mailbox *m = live_box();
+
+    (void)state;
+    give(m, CS_COMMAND_REPLAY, "r", 1, 0);
+    answer(m, T, CS_CODE_THROTTLED, CS_SCOPE_MAILBOX, 5000);
+    assert_int_equal(m->replays[0]->failures, 0);
+    assert_true(m->retry_ms >= T + 5000);
+    cs_mailbox_free(m);
+    m = live_box();
+    give(m, CS_COMMAND_REPLAY, "r", 1, 0);
+    answer(m, T, CS_CODE_PAGE_TOO_LARGE, CS_SCOPE_STREAM, 50000); /* its own wait, as asked for */
+    assert_int_equal(m->retry_ms, CS_TIME_NONE);
+    assert_int_equal(m->replays[0]->retry_ms, T + 50000);
+    cs_mailbox_free(m);
+}
+
 static void test_a_failure_waits_and_harms_nothing_else(void **state)
 {
     struct cs_mailbox *m = live_box();
@@ -228,6 +297,41 @@ static void test_stopped_and_paused(void **state)
     assert_int_equal(turn(m, T, CS_DONE, &job), CS_JOB_MAIL_SLICE);
     cs_job_clear(&job);
     cs_mailbox_free(m);
+}
+
+/* One more than a message may hold. */
+static void test_messages_are_bounded(void **state)
+{
+    static const struct {
+        const char *list, *element;
+        int max;
+    } rows[] = {{"slices", "{}", CS_COMMAND_SLICES_MAX}, {"items", "\"x\"", CS_COMMAND_ITEMS_MAX}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        for (int more = 0; more <= 1; more++) {
+            struct cs_command c;
+            struct cs_buf text;
+            const char *reason = "";
+            int r;
+
+            cs_buf_init(&text, 0);
+            cs_buf_addf(&text,
+                        "{\"command_id\":\"a\",\"type\":\"replay\",\"replay_id\":\"r\",\"seq\":1,"
+                        "\"%s\":[%s",
+                        rows[i].list, rows[i].element);
+            for (int k = 1; k < rows[i].max + more; k++)
+                cs_buf_addf(&text, ",%s", rows[i].element);
+            cs_buf_adds(&text, "]}");
+            assert_int_equal(cs_buf_failed(&text), 0);
+            r = cs_command_parse(text.data, text.len, &c, &reason);
+            assert_int_equal(r, more ? -EINVAL : 0);
+            if (r == 0)
+                cs_command_clear(&c);
+            else
+                assert_string_equal(reason, rows[i].list);
+            cs_buf_clear(&text);
+        }
 }
 
 static void test_replays_are_bounded(void **state)
@@ -388,7 +492,30 @@ static void test_what_a_range_stands_for(void **state)
     assert_int_equal(box->slices[0].to_ms, CS_NEVER);
     assert_true(box->slices[0].from_ms != CS_NEVER);
     assert_false(box->calendar);
+    cs_plan_drop(&p, cs_strmap_get(&p.boxes, "acme/ann@contoso.example", 24));
+    assert_int_equal(p.boxes.n, 0);
+    assert_int_equal(p.n_slices + p.n_items + p.n_calendars, 0);
     cs_plan_clear(&p);
+}
+
+/* A job whose feedback is not there any more may have published anything; one that is new has not been answered yet. */
+static void test_feedback_that_is_lost_is_no_nothing(void **state)
+{
+    const int64_t created_ms = INT64_C(1795593600000); /* 2026-11-25T08:00:00Z, as in JOB() */
+
+    (void)state;
+    for (int late = 0; late <= 1; late++) {
+        struct cs_plan p = {.filter = {.mail = true},
+                            .first_ms = CS_NEVER,
+                            .last_ms = INT64_MIN,
+                            .answered_before_ms = created_ms + late};
+
+        feed(cs_plan_job, &p, JOB("41", "mail.delta", "live", DELTA));
+        assert_int_equal(cs_plan_finish(&p), 0);
+        assert_int_equal(p.n_gone, late);
+        assert_int_equal(p.n_slices, late);
+        cs_plan_clear(&p);
+    }
 }
 
 int main(void)
@@ -398,10 +525,14 @@ int main(void)
         cmocka_unit_test(test_a_replay_goes_scope_by_scope),
         cmocka_unit_test(test_a_failure_waits_and_harms_nothing_else),
         cmocka_unit_test(test_stopped_and_paused),
+        cmocka_unit_test(test_failures_without_end_have_one),
+        cmocka_unit_test(test_a_mailbox_that_waits_is_no_failure_of_its_replay),
+        cmocka_unit_test(test_messages_are_bounded),
         cmocka_unit_test(test_replays_are_bounded),
         cmocka_unit_test(test_it_survives_a_restart),
         cmocka_unit_test(test_slices_are_joined),
         cmocka_unit_test(test_what_a_range_stands_for),
+        cmocka_unit_test(test_feedback_that_is_lost_is_no_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
