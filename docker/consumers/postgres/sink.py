@@ -123,6 +123,16 @@ class Sink:
         known = dict(self.db.execute('SELECT "partition", next_offset FROM crmsync_offset WHERE topic = %s', (self.topic,)).fetchall())
         return [TopicPartition(self.topic, p.partition, known.get(p.partition, -2)) for p in partitions]  # -2: the beginning
 
+    def go_back(self):
+        """To where the database stands, as soon as it is there."""
+        while self.connect() is not None:
+            try:
+                for start in self.starts(self.consumer.assignment()):
+                    self.consumer.seek(start)
+                return
+            except psycopg.OperationalError:
+                continue
+
     def on_assign(self, consumer, partitions):
         log.info("%d partitions assigned", len(partitions))
         try:
@@ -149,10 +159,7 @@ class Sink:
                     write(self.db, self.topic, messages)
                     self.rows += len(messages)
             except psycopg.OperationalError:
-                # whether it was written or not, the offsets there tell
-                if self.connect() is not None:
-                    for start in self.starts(self.consumer.assignment()):
-                        self.consumer.seek(start)
+                self.go_back()  # whether it was written or not, the offsets there tell
                 continue
             if messages:
                 self.consumer.commit(offsets=[TopicPartition(self.topic, m.partition(), m.offset() + 1) for m in messages],
