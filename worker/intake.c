@@ -764,8 +764,8 @@ void cs_intake_drop_running(struct cs_intake *t)
 
 void cs_intake_close(struct cs_intake *t)
 {
-    if (!t->assigned || atomic_load(&t->down))
-        return;
+    if (!t->assigned || atomic_load(&t->down) || t->n > 0)
+        return; /* a broker that did not take the last commit in time takes no mark either */
     cs_checkpoint_revoke(t->p.checkpoint, false, t->p.revoke_ms);
     t->assigned = false;
     atomic_store(&t->ready, false);

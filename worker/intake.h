@@ -66,7 +66,7 @@ int cs_intake_finished(struct cs_intake *t, void *tag, struct cs_job_output *out
 void cs_intake_drain(struct cs_intake *t);
 /** Ends what still runs and gives it up; what is finished goes on to be committed. Each is logged. */
 void cs_intake_drop_running(struct cs_intake *t);
-/** All is settled and nothing more is wanted: the partitions are given back in order. Waits up to revoke_ms. */
+/** Nothing more is wanted: if all is settled, the partitions are given back in order. Waits up to revoke_ms. */
 void cs_intake_close(struct cs_intake *t);
 /** Jobs taken and not settled; of those running: in the engine or waiting for their mailbox. */
 size_t cs_intake_inflight(const struct cs_intake *t, size_t *running);
