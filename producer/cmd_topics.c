@@ -82,9 +82,14 @@ static void print_acls(const char *prefix)
     printf("  the CRM           Read, Describe          topics %srecords.v1 %sstatus.v1\n"
            "                    Write, Describe         topics %soutbox.v1 (the right to send as "
            "anyone)\n"
-           "                                            %scommands.v1 %scontacts.v1\n"
-           "  topics --apply    Create, DescribeConfigs topics, prefixed %s\n",
-           prefix, prefix, prefix, prefix, prefix, prefix);
+           "                                            %scontacts.v1\n",
+           prefix, prefix, prefix, prefix);
+    printf(
+        "  operators         Write, Describe         topics %scommands.v1 (pause, resync, replay)\n"
+        "                    Read, Describe          topics %sstate.v1 %sstatus.v1 %sjobs.v1 "
+        "%sfeedback.v1 %srecords.v1\n"
+        "  topics --apply    Create, DescribeConfigs topics, prefixed %s\n",
+        prefix, prefix, prefix, prefix, prefix, prefix, prefix);
 }
 
 /* Creates what is missing with as many partitions as the others have. @return how many could not be */

@@ -411,6 +411,7 @@ def test_refusals_name_what_is_wrong(t):
     check(checked.returncode == 0 and "1 tenant, 1 mailbox" in checked.stdout, f"{checked}")
     listed = site.command("crmsync-producer", "topics")
     check(listed.returncode == 1 and f"missing  {t.prefix}state.v1" in listed.stdout and "ACLs" in listed.stdout, f"{listed}")
+    check(f"Write, Describe         topics {t.prefix}commands.v1" in listed.stdout, listed.stdout)
     refused = site.command("crmsync-producer", "run")
     check(refused.returncode == 78 and "jobs.v1 is not there" in refused.stderr, f"{refused}")
     kafka.create_topics(["feedback.v1"], partitions=4)
