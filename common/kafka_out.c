@@ -239,6 +239,16 @@ enum cs_kafka_result cs_kafka_out_produce_borrowed(struct cs_kafka_out *out, enu
     return produce(out, topic, partition, key, key_len, payload, value_len, 0, headers, n);
 }
 
+/* A refused message fails the transaction before its report reaches on_delivery(): wait for what tells the two apart. */
+static enum cs_kafka_result abort_or_refusal(struct cs_kafka_out *out)
+{
+    int64_t deadline_ms = cs_clock_mono_ms() + 200;
+
+    while (out->failed == 0 && left_ms(deadline_ms) > 0)
+        (void)rd_kafka_poll(out->rk, left_ms(deadline_ms));
+    return out->refused ? CS_KAFKA_TOO_LARGE : CS_KAFKA_ABORT;
+}
+
 enum cs_kafka_result cs_kafka_out_offsets(struct cs_kafka_out *out,
                                           const struct cs_kafka_group *group,
                                           const struct cs_kafka_offset *offsets, size_t n,
@@ -271,7 +281,7 @@ enum cs_kafka_result cs_kafka_out_offsets(struct cs_kafka_out *out,
     rd_kafka_topic_partition_list_destroy(list);
     if (r == CS_KAFKA_AGAIN)
         r = CS_KAFKA_ABORT;
-    return r == CS_KAFKA_ABORT && out->refused ? CS_KAFKA_TOO_LARGE : r;
+    return r == CS_KAFKA_ABORT ? abort_or_refusal(out) : r;
 }
 
 /* Answers to EndTxn that leave open whether the coordinator has written the commit. */
@@ -304,7 +314,7 @@ enum cs_kafka_result cs_kafka_out_commit(struct cs_kafka_out *out, int timeout_m
         if (r == CS_KAFKA_AGAIN || (r == CS_KAFKA_ABORT && is_in_doubt(code)))
             return CS_KAFKA_UNKNOWN;
         /* a message that was refused ends the transaction before EndTxn is sent */
-        return r == CS_KAFKA_ABORT && out->refused ? CS_KAFKA_TOO_LARGE : r;
+        return r == CS_KAFKA_ABORT ? abort_or_refusal(out) : r;
     }
 }
 

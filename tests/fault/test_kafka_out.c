@@ -11,6 +11,25 @@
 #include "common/kafka_in.h"
 #include "tests/support/mock_kafka.h"
 
+#ifdef __SANITIZE_ADDRESS__
+/* librdkafka 2.0.2 forgets the request of rd_kafka_send_offsets_to_transaction(), or its look for the coordinator, where
+ * a refused produce turns the handle fatal in the same moment: some 300 bytes, once in the life of a handle that is
+ * replaced for it. The first is allocated below that call, the second in a thread of the library; nothing of ours is
+ * allocated in either place here. The library has no frame pointers, so the suppressions need whole stacks. */
+const char *__asan_default_options(void);
+const char *__lsan_default_suppressions(void);
+
+const char *__asan_default_options(void)
+{
+    return "fast_unwind_on_malloc=0";
+}
+
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:^rd_kafka_send_offsets_to_transaction$\nleak:^start_thread$\n";
+}
+#endif
+
 #define PARTITIONS 4
 
 static struct mock_kafka mock;
@@ -188,8 +207,9 @@ static void test_each_refusal_has_its_answer_and_a_way_on(void **state)
     }
 }
 
-/* The library wants a fatal error's handle replaced; what it had in flight may or may not be there. */
-static void test_a_lost_sequence_is_fatal_or_unknown(void **state)
+/* The library starts a new epoch, which costs the transaction, or gives the handle up, as the moment has it; in the
+ * second case what was in flight may or may not be there. */
+static void test_a_lost_sequence_costs_the_transaction_or_the_handle(void **state)
 {
     struct cs_kafka_out *out = open_out("sequence");
     enum cs_kafka_result r;
@@ -199,9 +219,15 @@ static void test_a_lost_sequence_is_fatal_or_unknown(void **state)
     mock_kafka_push(&mock, MOCK_PRODUCE, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, 1);
     r = transact(out, &at);
     mock_kafka_forget(&mock);
-    assert_true(r == CS_KAFKA_FATAL || r == CS_KAFKA_UNKNOWN);
-    cs_kafka_out_free(out);
-    out = open_out("sequence");
+    assert_int_not_equal(r, CS_KAFKA_OK);
+    if (r == CS_KAFKA_ABORT)
+        r = cs_kafka_out_abort(out, 10000);
+    if (r != CS_KAFKA_OK) {
+        if (r != CS_KAFKA_FATAL && r != CS_KAFKA_UNKNOWN)
+            fail_msg("%s at %s (%s)", cs_kafka_result_name(r), at, cs_kafka_out_error(out));
+        cs_kafka_out_free(out);
+        out = open_out("sequence");
+    }
     assert_int_equal(transact(out, &at), CS_KAFKA_OK);
     cs_kafka_out_free(out);
 }
@@ -329,7 +355,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_refusal_has_its_answer_and_a_way_on),
-        cmocka_unit_test(test_a_lost_sequence_is_fatal_or_unknown),
+        cmocka_unit_test(test_a_lost_sequence_costs_the_transaction_or_the_handle),
         cmocka_unit_test(test_a_commit_that_is_given_up_is_unknown),
         cmocka_unit_test(test_no_broker_is_no_error_of_ours),
         cmocka_unit_test(test_a_value_that_is_refused_stays_the_callers),
