@@ -19,7 +19,10 @@ static const struct cs_decision FULL = {.publish = CS_PUBLISH_FULL};
 
 static struct cs_decision held(enum cs_publish publish, enum cs_held why, bool may_have_changed)
 {
-    return (struct cs_decision){publish, held_names[why], why, may_have_changed};
+    return (struct cs_decision){.publish = publish,
+                                .reason = held_names[why],
+                                .held = why,
+                                .may_have_changed = may_have_changed};
 }
 
 /* ---- mail ------------------------------------------------------------------------------------- */
@@ -176,17 +179,36 @@ int cs_filter_email(const struct cs_tenant *tenant, const char *mailbox, struct 
     if (r < 0)
         return r;
     (void)cs_js_bool(cs_js_get(message, "isDraft"), &is_draft); /* people change in drafts only */
-    if (c.never)
+    if (c.never) {
         *ret = held(CS_PUBLISH_HOLD, CS_HELD_NEVER_LOG, is_draft);
-    else if (rules->skip_private && is_private_mail(message))
+    } else if (rules->skip_private && is_private_mail(message)) {
         *ret = held(CS_PUBLISH_HOLD, CS_HELD_PRIVATE, true);
-    else if (rules->skip_internal && c.has_author && !c.has_outside)
+        ret->is_deep = true;
+    } else if (rules->skip_internal && c.has_author && !c.has_outside) {
         *ret = held(CS_PUBLISH_HOLD, CS_HELD_INTERNAL, is_draft);
-    else if (rules->skip_automated && (c.is_machine || has_machine_header(message)))
+    } else if (rules->skip_automated && (c.is_machine || has_machine_header(message))) {
         *ret = held(CS_PUBLISH_HOLD, CS_HELD_AUTOMATED, is_draft);
-    else if (rules->skip_unknown && !c.is_known)
+        ret->is_deep = !c.is_machine;
+    } else if (rules->skip_unknown && !c.is_known) {
         *ret = held(CS_PUBLISH_HOLD, CS_HELD_UNKNOWN, is_draft);
+    }
     return 0;
+}
+
+unsigned cs_filter_deep_rules(const struct cs_tenant *tenant, const char *mailbox)
+{
+    const struct cs_mail_rules *rules = cs_tenant_mail_rules(tenant, mailbox);
+
+    return (rules->skip_private ? CS_DEEP_PRIVATE : 0) |
+           (rules->skip_automated ? CS_DEEP_AUTOMATED : 0);
+}
+
+bool cs_filter_asks_people(const struct cs_tenant *tenant, const char *mailbox)
+{
+    const struct cs_mail_rules *rules = cs_tenant_mail_rules(tenant, mailbox);
+
+    return rules->skip_internal || rules->skip_automated || rules->skip_unknown ||
+           rules->n_never_log > 0 || tenant->mail.n_never_log > 0;
 }
 
 bool cs_filter_envelopes_first(const struct cs_tenant *tenant, const char *mailbox)

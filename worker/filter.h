@@ -34,7 +34,16 @@ struct cs_decision {
     enum cs_held held;  /* the same as a number; not looked at for CS_PUBLISH_FULL */
     bool
         may_have_changed; /* a change of the item may have caused it, so that it may be out there */
+    bool is_deep;         /* its envelope alone does not show it */
 };
+
+/* What only the whole message shows, as bits; index entries say which of them a message has passed. */
+#define CS_DEEP_PRIVATE   1u
+#define CS_DEEP_AUTOMATED 2u
+/** PURE. The deep rules that are on. */
+unsigned cs_filter_deep_rules(const struct cs_tenant *tenant, const char *mailbox);
+/** PURE. May the people of a message alone hold it back? */
+bool cs_filter_asks_people(const struct cs_tenant *tenant, const char *mailbox);
 
 /**
  * A message. On its envelope (people only) the answer CS_PUBLISH_HOLD is final; whether it is automated

@@ -7,6 +7,7 @@
 
 #include "common/json_slice.h"
 #include "common/key.h"
+#include "worker/filter.h"
 
 #define VALUE_DEPTH 8
 
@@ -17,6 +18,8 @@ struct entry {
     uint64_t folder;
     int listed_by; /* walk; -1: not listed */
     bool gone;
+    uint8_t held;  /* the deep rule that holds it back; 0: it is out there */
+    uint8_t rules; /* deep rules that it has passed */
 };
 
 struct cs_index_table {
@@ -130,12 +133,21 @@ static void text_hash(struct cs_js v, uint64_t *ret)
     *ret = n > 0 ? hash_of(text, (size_t)n) : 0;
 }
 
+/* A name that we do not know is no rule of ours: it holds nothing back, and proves nothing. */
+static uint8_t rule_bit(struct cs_js name)
+{
+    if (cs_js_str_is(name, cs_held_name(CS_HELD_PRIVATE)))
+        return CS_DEEP_PRIVATE;
+    return cs_js_str_is(name, cs_held_name(CS_HELD_AUTOMATED)) ? CS_DEEP_AUTOMATED : 0;
+}
+
 int cs_index_table_put(struct cs_index_table *t, const char *key, size_t key_len, const char *value,
                        size_t len)
 {
     const char *id;
     struct entry *e;
-    struct cs_js root;
+    struct cs_js root, rules, name;
+    struct cs_js_iter it = {0};
     uint64_t hash;
     size_t n;
 
@@ -168,26 +180,36 @@ int cs_index_table_put(struct cs_index_table *t, const char *key, size_t key_len
     e->gone = value == NULL;
     t->n += !e->gone;
     e->version = e->folder = 0;
+    e->held = e->rules = 0;
     e->listed_by = -1;
     if (value == NULL || cs_js_check(value, len, VALUE_DEPTH, &root, NULL) < 0)
         return 0;
     text_hash(cs_js_get(root, "change_key"), &e->version);
     text_hash(cs_js_get(root, "folder"), &e->folder);
+    e->held = rule_bit(cs_js_get(root, "held"));
+    rules = cs_js_get(root, "rules");
+    while (cs_js_next_element(rules, &it, &name))
+        e->rules |= rule_bit(name);
     return 0;
 }
 
 enum cs_index_match cs_index_table_list(struct cs_index_table *t, const char *id,
-                                        const char *change_key, const char *folder, int walk)
+                                        const char *change_key, const char *folder, int walk,
+                                        unsigned rules)
 {
     size_t n = strlen(id);
     struct entry *e = slot_of(t, id, n, hash_of(id, n));
+    bool same;
 
     if (e->id == NULL || e->gone)
         return CS_INDEX_ABSENT;
     e->listed_by = walk;
-    return e->version != 0 && e->version == hash_text(change_key) && e->folder == hash_text(folder)
-               ? CS_INDEX_SAME
-               : CS_INDEX_OTHER;
+    same = e->version != 0 && e->version == hash_text(change_key) && e->folder == hash_text(folder);
+    if (e->held != 0)
+        return same && (e->held & rules) != 0 ? CS_INDEX_HELD : CS_INDEX_ABSENT;
+    if (!same)
+        return CS_INDEX_OTHER;
+    return (rules & ~(unsigned)e->rules) != 0 ? CS_INDEX_UNJUDGED : CS_INDEX_SAME;
 }
 
 const char *cs_index_table_next_missing(const struct cs_index_table *t, const char *folder,
@@ -210,6 +232,7 @@ size_t cs_index_table_count_folder(const struct cs_index_table *t, const char *f
     size_t n = 0;
 
     for (size_t i = 0; i < t->size; i++)
-        n += t->slots[i].id != NULL && !t->slots[i].gone && t->slots[i].folder == hash;
+        n += t->slots[i].id != NULL && !t->slots[i].gone && t->slots[i].held == 0 &&
+             t->slots[i].folder == hash;
     return n;
 }

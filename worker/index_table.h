@@ -29,17 +29,23 @@ int cs_index_table_put(struct cs_index_table *t, const char *key, size_t key_len
 size_t cs_index_table_count(const struct cs_index_table *t);
 
 enum cs_index_match {
-    CS_INDEX_SAME,   /* out there, in this version and folder */
-    CS_INDEX_ABSENT, /* not out there */
-    CS_INDEX_OTHER,  /* another version or none, or in another folder */
+    CS_INDEX_SAME,     /* out there, in this version and folder */
+    CS_INDEX_ABSENT,   /* not out there */
+    CS_INDEX_OTHER,    /* another version or none, or in another folder */
+    CS_INDEX_HELD,     /* held back in this version and folder, by a rule that is on */
+    CS_INDEX_UNJUDGED, /* the same, but a rule is on that it has not passed */
 };
-/** A walk of a folder lists an item; remembered as listed by it. */
+/**
+ * A walk of a folder lists an item; remembered as listed by it.
+ * @param rules  CS_DEEP_... (filter.h) that are on
+ */
 enum cs_index_match cs_index_table_list(struct cs_index_table *t, const char *id,
-                                        const char *change_key, const char *folder, int walk);
-/** Items out there in this folder that this walk did not list. *i starts at 0; NULL at the end; borrowed. */
+                                        const char *change_key, const char *folder, int walk,
+                                        unsigned rules);
+/** Items out there, or held back, in this folder that this walk did not list. *i starts at 0; NULL at the end; borrowed. */
 const char *cs_index_table_next_missing(const struct cs_index_table *t, const char *folder,
                                         int walk, size_t *i);
-/** How many items are out there in this folder. */
+/** How many items are out there in this folder; what is held back is not. */
 size_t cs_index_table_count_folder(const struct cs_index_table *t, const char *folder);
 /** Of an id, never 0: the order in which a comparison of several jobs goes through what differs. */
 uint64_t cs_index_id_hash(const char *id);

@@ -502,7 +502,8 @@ int cs_intake_finished(struct cs_intake *t, void *tag, struct cs_job_output *out
     note_result(e, &output->feedback);
     e->n_records = output->n_records;
     for (size_t i = 0; i < output->n_records; i++)
-        cs_metric_add(t->records[output->records[i].kind][output->records[i].change], 1);
+        if (output->records[i].change != CS_NOTED)
+            cs_metric_add(t->records[output->records[i].kind][output->records[i].change], 1);
     r = cs_unit_add_records(u, output->records, output->n_records, t->claim);
     if (r == 0)
         r = cs_unit_add_feedback(u, &output->feedback);

@@ -331,6 +331,16 @@ enum cs_step cs_mail_attachments_step(struct cs_job_run *run)
 
 /* ---- records ------------------------------------------------------------------------------------------ */
 
+/* The record just made; r says whether it could be. */
+static void add_record(struct cs_job_run *run, int r)
+{
+    if (r < 0)
+        cs_run_fail_code(run, r == -ENOMEM ? CS_RETRY : CS_REJECT,
+                         r == -ENOMEM ? CS_CODE_INTERNAL : CS_CODE_BAD_ANSWER);
+    else
+        cs_run_record_added(run);
+}
+
 static void publish(struct cs_job_run *run, const struct cs_item_view *view,
                     const struct cs_sight *s, enum cs_act act)
 {
@@ -362,12 +372,60 @@ static void publish(struct cs_job_run *run, const struct cs_item_view *view,
         r = cs_email_record(&ctx, view->last->item, &folder,
                             act == CS_ACT_MOVED ? CS_MOVED : CS_UPSERTED,
                             act == CS_ACT_MOVED ? &from : NULL, view->last->attachments, rec);
+        rec->rules = cs_filter_deep_rules(run->tenant, run->job.mailbox);
     }
-    if (r < 0)
-        cs_run_fail_code(run, r == -ENOMEM ? CS_RETRY : CS_REJECT,
-                         r == -ENOMEM ? CS_CODE_INTERNAL : CS_CODE_BAD_ANSWER);
-    else
-        cs_run_record_added(run);
+    add_record(run, r);
+}
+
+/* Of what was judged by the whole message and is not published the index says so: a comparison need not read it again. */
+static void note(struct cs_job_run *run, const struct cs_item_view *view, enum cs_change change,
+                 const char *held)
+{
+    const struct cs_envelope *env = &view->last->env;
+    struct cs_record *rec = cs_run_record(run);
+    struct cs_record_ctx ctx;
+    int r;
+
+    if (rec == NULL)
+        return;
+    cs_run_context(run, view->last->sent_ms, &ctx);
+    r = cs_record_noted(&ctx, CS_KIND_EMAIL, change, env->id, env->parent_folder_id,
+                        env->change_key, rec);
+    rec->held = held;
+    rec->rules = cs_filter_deep_rules(run->tenant, run->job.mailbox);
+    rec->received_utc_ms = env->received_utc_ms;
+    add_record(run, r);
+}
+
+/* What the job's comparison knows of this item. */
+static enum cs_out_there out_there(const struct cs_item_view *view)
+{
+    for (size_t i = 0; i < view->n; i++) {
+        const struct cs_obs *o = &view->first[i];
+
+        if (o->out_there == CS_OUT_SAME &&
+            strcmp(o->env.change_key, view->last->env.change_key) != 0)
+            return CS_OUT_SOME; /* changed since */
+        if (o->out_there != CS_OUT_UNKNOWN)
+            return o->out_there;
+    }
+    return CS_OUT_UNKNOWN;
+}
+
+/* The filters hold back what would have been published. */
+static void hold(struct cs_job_run *run, const struct cs_item_view *view, const struct cs_sight *s,
+                 const struct cs_decision *held)
+{
+    /* what is being seen for the first time is not out there */
+    bool may_be_out = (held->may_have_changed && run->job.type != CS_JOB_MAIL_SLICE) ||
+                      out_there(view) != CS_OUT_UNKNOWN;
+
+    run->out->feedback.counts.held[held->held]++;
+    cs_metric_add(run->jobs->held[held->held], 1);
+    if (held->is_deep)
+        note(run, view, may_be_out ? CS_LEFT_SCOPE : CS_NOTED, held->reason);
+    else if (may_be_out)
+        publish(run, view, s, CS_ACT_LEFT_SCOPE);
 }
 
 static void settle(struct cs_job_run *run, const struct cs_item_view *view)
@@ -392,19 +450,18 @@ static void settle(struct cs_job_run *run, const struct cs_item_view *view)
     }
     sight_of(run, view, &s);
     cs_look_decide(&s, &d);
-    if ((d.act == CS_ACT_UPSERT || d.act == CS_ACT_MOVED) && view->last->item.p != NULL &&
-        is_held(run, view, &held)) {
-        if (run->failed)
-            return;
-        run->out->feedback.counts.held[held.held]++;
-        cs_metric_add(run->jobs->held[held.held], 1);
-        /* what is being seen for the first time is not out there */
-        d.act = held.may_have_changed && run->job.type != CS_JOB_MAIL_SLICE ? CS_ACT_LEFT_SCOPE
-                                                                            : CS_ACT_NOTHING;
-    }
-    if (d.act != CS_ACT_NOTHING &&
-        (d.act == CS_ACT_DELETED || d.act == CS_ACT_LEFT_SCOPE || view->last->item.p != NULL))
+    if ((d.act == CS_ACT_UPSERT || d.act == CS_ACT_MOVED) && view->last->item.p == NULL)
+        d.act = CS_ACT_NOTHING;
+    if ((d.act == CS_ACT_UPSERT || d.act == CS_ACT_MOVED) && is_held(run, view, &held)) {
+        if (!run->failed)
+            hold(run, view, &s, &held);
+    } else if (d.act == CS_ACT_UPSERT && out_there(view) == CS_OUT_SAME) {
+        note(run, view, CS_NOTED, NULL);
+    } else if (d.act != CS_ACT_NOTHING) {
         publish(run, view, &s, d.act);
+    }
+    if (run->failed)
+        return;
     if (d.look_again)
         cs_run_leave(run, id, CS_WHY_LOOK, d.seen, d.seen == CS_SEEN_AT ? s.folder : NULL,
                      d.seen == CS_SEEN_AT ? s.change_key : NULL,

@@ -45,6 +45,7 @@ static void observe_page(struct cs_job_run *run, size_t i, const struct cs_reply
     struct cs_js item;
 
     while (!run->failed && cs_page_next(&reply->page, &it, &item, NULL)) {
+        enum cs_out_there out_there = CS_OUT_UNKNOWN;
         struct cs_envelope env;
         struct cs_obs *obs;
 
@@ -53,7 +54,7 @@ static void observe_page(struct cs_job_run *run, size_t i, const struct cs_reply
         if (spec->mode == CS_MODE_ANCHOR || cs_envelope_read(item, &env) < 0)
             continue; /* an anchor publishes nothing: it only gets to the end of the delta */
         if (run->job.type == CS_JOB_MAIL_RESYNC &&
-            (env.is_removed || !cs_resync_differs(run, i, &env, item)))
+            (env.is_removed || !cs_resync_differs(run, i, &env, item, &out_there)))
             continue; /* a walk from the start tells what is there */
         obs = cs_run_observe(run, env.id, env.is_removed ? CS_OBS_REMOVED : CS_OBS_ITEM, (int)i,
                              reply);
@@ -61,6 +62,7 @@ static void observe_page(struct cs_job_run *run, size_t i, const struct cs_reply
             return;
         obs->env = env;
         obs->told = !env.is_removed;
+        obs->out_there = out_there;
         if (obs->env.parent_folder_id[0] == '\0' &&
             !env.is_removed) /* partial: it is in the folder that tells it */
             memcpy(obs->env.parent_folder_id, spec->folder.id, strlen(spec->folder.id) + 1);

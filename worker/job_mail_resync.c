@@ -54,7 +54,8 @@ static bool is_held(struct cs_job_run *run, struct cs_js item)
 {
     struct cs_decision d;
 
-    if (cs_js_get(item, "from").p == NULL || cs_js_get(item, "toRecipients").p == NULL)
+    if (!cs_filter_asks_people(run->tenant, run->job.mailbox) ||
+        cs_js_get(item, "from").p == NULL || cs_js_get(item, "toRecipients").p == NULL)
         return false;
     if (cs_filter_email(run->tenant, run->job.mailbox, item, &d) == 0)
         return d.publish == CS_PUBLISH_HOLD;
@@ -118,24 +119,31 @@ static bool is_told(struct cs_job_run *run, size_t part, const char *id)
 }
 
 bool cs_resync_differs(struct cs_job_run *run, size_t part, const struct cs_envelope *env,
-                       struct cs_js item)
+                       struct cs_js item, enum cs_out_there *out_there)
 {
     struct cs_part_run *p = &run->parts[part];
     const char *folder =
         env->parent_folder_id[0] != '\0' ? env->parent_folder_id : run->job.parts[part].folder.id;
     enum cs_index_match match;
+    bool held;
 
-    match = cs_index_table_list(run->index, env->id, env->change_key, folder, (int)part);
+    match = cs_index_table_list(run->index, env->id, env->change_key, folder, (int)part,
+                                cs_filter_deep_rules(run->tenant, run->job.mailbox));
     if (env->received_utc_ms != CS_NEVER && env->received_utc_ms < run->job.depth_utc_ms)
         return false;
-    if (match == CS_INDEX_ABSENT && is_held(run, item))
+    held = is_held(run, item);
+    if (match == CS_INDEX_HELD || (held && match == CS_INDEX_ABSENT))
         return false;
     p->compared.listed++;
     p->compared.digest ^= cs_index_digest(env->id, env->change_key);
     p->compared.missing += match == CS_INDEX_ABSENT;
-    p->compared.stale += match == CS_INDEX_OTHER;
-    if (match == CS_INDEX_SAME || run->job.parts[part].mode == CS_MODE_AUDIT)
+    p->compared.stale +=
+        match == CS_INDEX_OTHER || match == CS_INDEX_UNJUDGED || (match == CS_INDEX_SAME && held);
+    if ((match == CS_INDEX_SAME && !held) || run->job.parts[part].mode == CS_MODE_AUDIT)
         return false;
+    *out_there = match == CS_INDEX_ABSENT     ? CS_OUT_UNKNOWN
+                 : match == CS_INDEX_UNJUDGED ? CS_OUT_SAME
+                                              : CS_OUT_SOME;
     return is_told(run, part, env->id);
 }
 

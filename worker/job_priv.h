@@ -89,6 +89,13 @@ enum cs_obs_kind { CS_OBS_ITEM, CS_OBS_REMOVED, CS_OBS_GONE };
 #define CS_SRC_READ (-1)
 #define CS_SRC_LIST (-2)
 
+/* What a comparison knows of an item. */
+enum cs_out_there {
+    CS_OUT_UNKNOWN, /* there was no comparison, or it is not out there */
+    CS_OUT_SOME,    /* some version of it */
+    CS_OUT_SAME,    /* this version, and there is no need to say it again */
+};
+
 /* One observation of an item. */
 struct cs_obs {
     struct cs_envelope env; /* env.id is set for every kind */
@@ -96,8 +103,9 @@ struct cs_obs {
     unsigned order; /* of the request's sending */
     size_t seq;     /* of being added */
     int64_t sent_ms;
-    int source;               /* part index of a folder's walk, CS_SRC_READ, CS_SRC_LIST */
-    bool told;                /* the walk publishes */
+    int source; /* part index of a folder's walk, CS_SRC_READ, CS_SRC_LIST */
+    bool told;  /* the walk publishes */
+    enum cs_out_there out_there;
     struct cs_js item;        /* full message, or {0} */
     struct cs_js attachments; /* array, or {0} */
 };
@@ -259,9 +267,9 @@ enum cs_step cs_mail_walk_step(struct cs_job_run *run);
 /* job_mail_resync.c */
 extern const struct cs_job_step cs_job_mail_resync_steps[];
 /** A walk lists an item: is it to be told? (mail.resync) What is not out there since the filters hold it back is as it
- * should be. */
+ * should be; what is out there and they hold back is not. */
 bool cs_resync_differs(struct cs_job_run *run, size_t part, const struct cs_envelope *env,
-                       struct cs_js item);
+                       struct cs_js item, enum cs_out_there *out_there);
 
 /* job_mail_send.c */
 void cs_send_run_free(struct cs_send_run *s);

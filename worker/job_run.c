@@ -515,6 +515,7 @@ void cs_run_record_added(struct cs_job_run *run)
     case CS_MOVED: out->feedback.counts.moves++; break;
     case CS_DELETED: out->feedback.counts.deletes++; break;
     case CS_LEFT_SCOPE: out->feedback.counts.left_scope++; break;
+    case CS_NOTED: break;
     }
 }
 

@@ -7,11 +7,12 @@
 #include <string.h>
 
 #include "common/tenant.h"
+#include "worker/filter.h"
 #include "worker/sha.h"
 #include "worker/text.h"
 
 static const char *const kind_names[] = {"email", "event", "series", "send_result"};
-static const char *const change_names[] = {"upserted", "moved", "deleted", "left_scope"};
+static const char *const change_names[] = {"upserted", "moved", "deleted", "left_scope", "noted"};
 
 const char *cs_kind_name(enum cs_kind k)
 {
@@ -148,6 +149,37 @@ fail:
     return r;
 }
 
+int cs_record_noted(const struct cs_record_ctx *ctx, enum cs_kind kind, enum cs_change change,
+                    const char *item_id, const char *folder_id, const char *change_key,
+                    struct cs_record *ret)
+{
+    const struct cs_record_head head = {
+        .kind = kind, .change = CS_NOTED, .item_id = item_id, .change_key = change_key};
+    int r;
+
+    if (change == CS_LEFT_SCOPE) {
+        r = cs_record_removed(ctx, kind, change, item_id, item_id, ret);
+        if (r == 0)
+            (void)snprintf(ret->change_key, sizeof(ret->change_key), "%s", change_key);
+    } else {
+        r = start_record(ctx, &head, ret);
+        if (r < 0)
+            cs_record_clear(ret);
+    }
+    return r < 0 ? r : cs_record_set_folder(ret, folder_id);
+}
+
+static void write_rules(struct cs_jw *jw, unsigned rules)
+{
+    cs_jw_key(jw, "rules");
+    cs_jw_array(jw);
+    if (rules & CS_DEEP_PRIVATE)
+        cs_jw_str(jw, "private");
+    if (rules & CS_DEEP_AUTOMATED)
+        cs_jw_str(jw, "automated");
+    cs_jw_array_end(jw);
+}
+
 static void write_index(struct cs_jw *jw, const struct cs_record *rec, bool with_version)
 {
     cs_jw_object(jw);
@@ -158,6 +190,10 @@ static void write_index(struct cs_jw *jw, const struct cs_record *rec, bool with
     cs_jw_kstr(jw, "change_key",
                with_version && rec->change_key[0] != '\0' ? rec->change_key : NULL);
     cs_jw_ktime(jw, "received_at", rec->received_utc_ms);
+    if (rec->held != NULL)
+        cs_jw_kstr(jw, "held", rec->held);
+    else if (rec->rules != 0)
+        write_rules(jw, rec->rules);
     cs_jw_object_end(jw);
 }
 
@@ -166,7 +202,7 @@ int cs_index_entry(const struct cs_record *rec, bool with_version, char **ret, s
     struct cs_buf buf;
     struct cs_jw jw;
 
-    if (rec->change == CS_DELETED || rec->change == CS_LEFT_SCOPE) {
+    if ((rec->change == CS_DELETED || rec->change == CS_LEFT_SCOPE) && rec->held == NULL) {
         *ret = NULL;
         *len = 0;
         return 0;

@@ -28,7 +28,13 @@ struct cs_zones;  /* worker/zone.h */
 #define CS_RECORD_DEFAULT_BYTES 1900000
 
 enum cs_kind { CS_KIND_EMAIL, CS_KIND_EVENT, CS_KIND_SERIES, CS_KIND_SEND_RESULT };
-enum cs_change { CS_UPSERTED, CS_MOVED, CS_DELETED, CS_LEFT_SCOPE };
+enum cs_change {
+    CS_UPSERTED,
+    CS_MOVED,
+    CS_DELETED,
+    CS_LEFT_SCOPE,
+    CS_NOTED, /* no record, only an index entry: cs_record_noted() */
+};
 
 /* On whose behalf records are made. Everything is borrowed for the call. */
 struct cs_record_ctx {
@@ -64,13 +70,15 @@ struct cs_record {
     char change_key[CS_CHANGE_KEY_MAX]; /* version published; "" if there is none */
     int64_t received_utc_ms;            /* email: for its depth; CS_NEVER elsewhere */
     bool truncated;                     /* something was cut to fit max_bytes */
+    const char *held; /* static: why the filters hold this version back; NULL: they do not */
+    unsigned rules;   /* CS_DEEP_... (filter.h) that it has passed */
 };
 
 /** Frees what it holds and zeroes it. A zeroed record is fine. */
 void cs_record_clear(struct cs_record *rec);
 
 const char *cs_kind_name(enum cs_kind k);     /* "email", "event", "series", "send_result" */
-const char *cs_change_name(enum cs_change c); /* "upserted", "moved", "deleted", "left_scope" */
+const char *cs_change_name(enum cs_change c); /* "upserted", ..., "noted" */
 /** CloudEvents type, static: "crmsync.email.upserted.v1". */
 const char *cs_record_ce_type(enum cs_kind k, enum cs_change c);
 /** @return 0, -EINVAL (none of these) */
@@ -95,9 +103,21 @@ int cs_record_removed(const struct cs_record_ctx *ctx, enum cs_kind kind, enum c
                       const char *item_id, const char *graph_id, struct cs_record *ret);
 
 /**
+ * What is judged but not published: no value, an index entry only. Of a message whose version is out there already and has
+ * passed another rule, or that is held back (ret->held is the caller's to set).
+ *
+ * @param change  CS_NOTED; or CS_LEFT_SCOPE to say as well that it is not out there any more
+ * @return as cs_record_removed()
+ */
+int cs_record_noted(const struct cs_record_ctx *ctx, enum cs_kind kind, enum cs_change change,
+                    const char *item_id, const char *folder_id, const char *change_key,
+                    struct cs_record *ret);
+
+/**
  * The value of index.v1 that goes with a record, under the same key:
- * {"v":1,"key":...,"kind":...,"folder":...,"change_key":...,"received_at":...}.
- * For a deletion or departure the value is null (a tombstone): *ret NULL, *len 0.
+ * {"v":1,"key":...,"kind":...,"folder":...,"change_key":...,"received_at":...}, with "held" and "rules" where they say more
+ * than that the item is out there.
+ * For a deletion or departure the value is null (a tombstone): *ret NULL, *len 0; unless the record says why it is held.
  *
  * @param with_version  false: change_key is null, which differs from every version (what is written
  *                      first where there are no transactions)

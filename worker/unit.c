@@ -129,6 +129,8 @@ int cs_unit_add_records(struct cs_unit *u, struct cs_record *records, size_t n, 
             r = add_index(u, CS_STAGE_INDEX, rec, true);
         if (r < 0)
             return r;
+        if (rec->change == CS_NOTED)
+            continue;
         m->topic = CS_TOPIC_RECORDS;
         m->ce_type = cs_record_ce_type(rec->kind, rec->change);
         memcpy(m->ce_id, rec->ce_id, sizeof(m->ce_id));

@@ -31,7 +31,7 @@ static void is_whole(struct cs_index_table *t)
         char id[16];
 
         snprintf(id, sizeof(id), "m%u", i);
-        assert_int_equal(cs_index_table_list(t, id, "v1", "F", 0), CS_INDEX_SAME);
+        assert_int_equal(cs_index_table_list(t, id, "v1", "F", 0, 0), CS_INDEX_SAME);
     }
     assert_null(cs_index_table_next_missing(t, "F", 0, &at));
 }

@@ -1,3 +1,4 @@
+#include "worker/filter.h"
 #include "worker/record.h"
 
 #include <errno.h>
@@ -118,8 +119,42 @@ static void test_index_entry(void **state)
     assert_int_equal(cs_index_entry(&rec, false, &index, &len), 0);
     assert_int_equal(cs_js_check(index, len, 4, &v, NULL), 0);
     assert_str(cs_js_get(v, "change_key"), NULL);
+    assert_null(cs_js_get(v, "rules").p);
+    free(index);
+    rec.rules = CS_DEEP_AUTOMATED;
+    assert_int_equal(cs_index_entry(&rec, true, &index, &len), 0);
+    assert_non_null(strstr(index, "\"rules\":[\"automated\"]"));
     free(index);
     cs_record_clear(&rec);
+}
+
+/* What the filters hold back is in the index and says so, whether a record says that it is out of scope or none does. */
+static void test_what_is_held_is_noted(void **state)
+{
+    static const enum cs_change changes[] = {CS_NOTED, CS_LEFT_SCOPE};
+    struct sample *s = *state;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct cs_record rec;
+        struct cs_js v;
+        char *index;
+        size_t len;
+
+        assert_int_equal(
+            cs_record_noted(&s->ctx, CS_KIND_EMAIL, changes[i], "m1", "F1", "v1", &rec), 0);
+        assert_int_equal(rec.value != NULL, changes[i] == CS_LEFT_SCOPE);
+        rec.held = "private";
+        rec.rules = CS_DEEP_PRIVATE;
+        assert_int_equal(cs_index_entry(&rec, true, &index, &len), 0);
+        assert_int_equal(cs_js_check(index, len, 4, &v, NULL), 0);
+        assert_str(cs_js_get(v, "key"), "acme/ann@contoso.example/email/m1");
+        assert_str(cs_js_get(v, "folder"), "F1");
+        assert_str(cs_js_get(v, "change_key"), "v1");
+        assert_str(cs_js_get(v, "held"), "private");
+        assert_null(cs_js_get(v, "rules").p);
+        free(index);
+        cs_record_clear(&rec);
+    }
 }
 
 /* The CloudEvent's id is the same for the same attempt, and another for another job, change or version. */
@@ -255,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_html_is_not_cut_in_a_tag),
         T(test_removed_carries_ids_only),
         T(test_index_entry),
+        T(test_what_is_held_is_noted),
         T(test_ce_id),
         T(test_body_is_cut_to_fit),
         T(test_lists_are_cut_to_fit),

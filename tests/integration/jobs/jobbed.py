@@ -90,6 +90,8 @@ class Jobs:
             self.schemas.validate(value, f"record/{name}.v1")
             if record["index"] is not None:
                 self.schemas.validate(record["index"], "index.v1")
+        for noted in end["noted"]:
+            self.schemas.validate(noted["index"], "index.v1")
 
     # --- folders ---------------------------------------------------------------------------------
 

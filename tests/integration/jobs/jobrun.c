@@ -87,10 +87,12 @@ static void write_record(struct cs_jw *jw, const struct cs_record *rec)
 
     cs_jw_object(jw);
     cs_jw_kstr(jw, "key", rec->key);
-    cs_jw_kstr(jw, "ce_type", cs_record_ce_type(rec->kind, rec->change));
-    cs_jw_kstr(jw, "ce_id", rec->ce_id);
-    cs_jw_key(jw, "value");
-    cs_jw_raw(jw, rec->value, rec->value_len);
+    if (rec->change != CS_NOTED) {
+        cs_jw_kstr(jw, "ce_type", cs_record_ce_type(rec->kind, rec->change));
+        cs_jw_kstr(jw, "ce_id", rec->ce_id);
+        cs_jw_key(jw, "value");
+        cs_jw_raw(jw, rec->value, rec->value_len);
+    }
     cs_jw_key(jw, "index");
     if (rec->kind != CS_KIND_SEND_RESULT && cs_index_entry(rec, true, &index, &len) == 0 &&
         index != NULL)
@@ -123,7 +125,14 @@ static void on_finished(void *user, void *tag, struct cs_job_output *out)
     cs_jw_key(&jw, "records");
     cs_jw_array(&jw);
     for (size_t i = 0; i < out->n_records; i++)
-        write_record(&jw, &out->records[i]);
+        if (out->records[i].change != CS_NOTED)
+            write_record(&jw, &out->records[i]);
+    cs_jw_array_end(&jw);
+    cs_jw_key(&jw, "noted"); /* index entries that go with no record */
+    cs_jw_array(&jw);
+    for (size_t i = 0; i < out->n_records; i++)
+        if (out->records[i].change == CS_NOTED)
+            write_record(&jw, &out->records[i]);
     cs_jw_array_end(&jw);
     cs_jw_object_end(&jw);
     print_line(p, &line);

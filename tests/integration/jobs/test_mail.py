@@ -253,12 +253,13 @@ CANARY = "canary7f3a"
 ANN = {"name": "Ann", "address": "ann.other@contoso.example"}
 EVE = {"name": "Eve", "address": "eve@fabrikam.example"}
 HELD = {"name": CANARY, "address": CANARY + "@held.example"}
-# rules, what they hold back, the count that says so
+# rules, what they hold back, the count that says so, what the index keeps of it
 RULES = [
     ({"never_log": ["*@held.example"]}, {"from": HELD, "to": [ANN]}, "never_log"),
     ({"never_log": ["held.example"]}, {"from": EVE, "to": [ANN], "cc": [HELD]}, "never_log"),
     ({"internal_mail": "skip"}, {"from": ANN, "to": [{"name": CANARY, "address": CANARY + "@contoso.example"}]}, "internal"),
-    ({"automated_mail": "skip"}, {"from": EVE, "headers": [{"name": "List-Id", "value": f"<{CANARY}.example>"}]}, "automated"),
+    ({"automated_mail": "skip"}, {"from": EVE, "headers": [{"name": "List-Id", "value": f"<{CANARY}.example>"}]}, "automated",
+     "automated"),
     ({"automated_mail": "skip"}, {"from": {"name": CANARY, "address": "noreply@fabrikam.example"}}, "automated"),
     ({"unknown_mail": "skip", "contacts": ["fabrikam.example"], "private_mail": "skip"}, {"from": HELD, "to": [ANN]},
      "unknown"),
@@ -267,7 +268,7 @@ RULES = [
 
 def test_what_the_rules_hold_back_is_nowhere(t):
     """Each rule, live and in a slice: the message that it holds back leaves a count and nothing else."""
-    for n, (rules, message, reason) in enumerate(RULES):
+    for n, (rules, message, reason, *noted) in enumerate(RULES):
         box = Box(t, "--messages", "30", only=("inbox",), name=f"rules{n}", **rules)
         bed = box.bed
         held, fine = (r["id"] for r in bed.ops(
@@ -279,7 +280,10 @@ def test_what_the_rules_hold_back_is_nowhere(t):
             check_equal(outcome(end), ["done"], f"{rules}")
             check(CANARY not in str(end) and held not in str(end["records"]), f"{rules}: published")
             check(end["feedback"]["counts"]["held_" + reason] > 0, f"{rules}: not counted: {end['feedback']['counts']}")
-            record = next(r["value"] for r in end["records"] if r["value"]["item_id"] == fine)
+            check_equal([e["index"]["held"] for e in end["noted"] if e["key"].endswith(held)], noted, f"{rules}: noted")
+            record = next(r for r in end["records"] if r["value"]["item_id"] == fine)
+            check_equal(record["index"].get("rules", []), [r for r in ("private", "automated") if rules.get(r + "_mail")], f"{rules}")
+            record = record["value"]
             check_equal((record["subject"], record["body"]["content"] is not None), ("fine", True), f"{rules}")
         # what is held back by its people is not even downloaded by the slice; a change of it says nothing either
         bed.ops({"op": "patch", "id": held, "set": {"isRead": True}}, {"op": "move", "id": held, "to": "archive"})
