@@ -11,7 +11,6 @@
 
 #include <idn2.h>
 
-#include "common/backoff.h"
 #include "common/job.h"
 #include "common/key.h"
 #include "common/utf8.h"
@@ -577,32 +576,6 @@ static bool skips_unknown(const struct cs_tenant *t)
     return any;
 }
 
-static uint64_t hash_list(uint64_t h, char *const *list, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        h = cs_mix64(h ^ cs_id_hash(list[i]));
-    return cs_mix64(h ^ n);
-}
-
-/* Only what can make a difference, so that nothing is compared anew for the rest. */
-static uint64_t rules_hash(const struct cs_tenant *t, const struct cs_mail_rules *rules)
-{
-    uint64_t h =
-        cs_mix64(((uint64_t)rules->skip_internal << 3) | ((uint64_t)rules->skip_automated << 2) |
-                 ((uint64_t)rules->skip_private << 1) | (uint64_t)rules->skip_unknown);
-
-    h = hash_list(h, t->mail.never_log, t->mail.n_never_log);
-    if (rules != &t->mail)
-        h = hash_list(h, rules->never_log, rules->n_never_log);
-    if (rules->skip_internal)
-        h = hash_list(h, t->own_domains, t->n_own_domains);
-    if (rules->skip_automated)
-        h = hash_list(h, t->automated_senders, t->n_automated_senders);
-    if (rules->skip_unknown)
-        h = hash_list(h, t->contacts, t->n_contacts);
-    return h;
-}
-
 /* After mailboxes and own_domains. */
 static int read_filters(struct reader *r)
 {
@@ -624,9 +597,6 @@ static int read_filters(struct reader *r)
     if (skips_unknown(t) && t->n_contacts == 0)
         return refuse(r, cs_node_find(r->group, "unknown_mail"), "unknown_mail",
                       "without contacts and contacts_file nothing would be published");
-    t->mail.hash = rules_hash(t, &t->mail);
-    for (size_t i = 0; i < t->n_mailbox_rules; i++)
-        t->mailbox_rules[i].mail.hash = rules_hash(t, &t->mailbox_rules[i].mail);
     return 0;
 }
 

@@ -141,7 +141,6 @@ static void compared_parse(struct cs_msg *m, struct cs_feedback_part *ret)
     ret->compared.extra = cs_msg_i64(&c, "extra", 0, INT64_MAX, true, 0, "compared.extra");
     if (c.error == 0)
         ret->compared.digest = cs_msg_hash(&c, cs_json_get(c.obj, "digest"), "compared.digest");
-    ret->compared.rules = cs_msg_khash(&c, "rules", "compared.rules");
     cs_msg_join(m, &c);
 }
 
@@ -158,7 +157,6 @@ static void compared_print(const struct cs_compared *c, struct cs_jw *jw)
     cs_jw_ki64(jw, "stale", c->stale);
     cs_jw_ki64(jw, "extra", c->extra);
     cs_jw_kstr(jw, "digest", hex);
-    cs_jw_khash_opt(jw, "rules", c->rules);
     cs_jw_object_end(jw);
 }
 

@@ -37,7 +37,6 @@ struct cs_compared {
     int64_t stale;   /* out there in another version or folder */
     int64_t extra;   /* out there in the folder and not listed */
     uint64_t digest; /* of ids and versions listed, independent of their order */
-    uint64_t rules;  /* cs_tenant_rules_hash() that it was made under; 0: not said */
 };
 
 struct cs_feedback_part {

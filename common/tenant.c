@@ -133,13 +133,6 @@ const struct cs_mail_rules *cs_tenant_mail_rules(const struct cs_tenant *t, cons
     return &t->mail;
 }
 
-uint64_t cs_tenant_rules_hash(const struct cs_tenant *t, const char *mailbox)
-{
-    uint64_t hash = cs_tenant_mail_rules(t, mailbox)->hash;
-
-    return hash != 0 ? hash : 1;
-}
-
 bool cs_wildcard_matches(const char *pattern, const char *text)
 {
     const char *star = NULL,

@@ -46,8 +46,6 @@ struct cs_mail_rules {
     bool skip_unknown;   /* nobody in it is a contact */
     char **never_log;    /* address patterns: no mail with any of these people */
     size_t n_never_log;
-    uint64_t
-        hash; /* of all that decides on a mailbox's mail, lists included; 0: not made by the configuration */
 };
 struct cs_mailbox_rules {
     char *mailbox;
@@ -109,8 +107,6 @@ bool cs_tenant_owns_address(const struct cs_tenant *t, const char *address);
 bool cs_tenant_has_contact(const struct cs_tenant *t, const char *contact);
 /** The rules of this mailbox: its own, or the tenant's. */
 const struct cs_mail_rules *cs_tenant_mail_rules(const struct cs_tenant *t, const char *mailbox);
-/** Of all that decides on this mailbox's mail: equal where the same messages are held back. Never 0. */
-uint64_t cs_tenant_rules_hash(const struct cs_tenant *t, const char *mailbox);
 /** PURE. Does the text match, '*' in the pattern standing for any characters, none included? Case-sensitive. */
 bool cs_wildcard_matches(const char *pattern, const char *text);
 

@@ -163,16 +163,13 @@ static int apply_resync_part(struct cs_mailbox *m, const struct cs_schedule_conf
                              enum cs_mode mode, int64_t now_ms, uint64_t random)
 {
     bool differs = part->compared.missing + part->compared.stale + part->compared.extra > 0;
-    /* the worker has read the configuration before or after us */
-    bool other_rules = part->compared.rules != 0 && part->compared.rules != m->rules;
 
     f->dirty = true;
     switch (part->outcome) {
     case CS_MORE: /* more differences than one job may leave: it goes on where this one ended */
         f->failures = 0;
         f->retry_ms = CS_TIME_NONE;
-        if (part->after == 0 ||
-            other_rules) { /* a listing that did not come to its end compares nothing: anew */
+        if (part->after == 0) { /* a listing that did not come to its end compares nothing: anew */
             cs_folder_forget_comparison(f);
             return 0;
         }
@@ -200,7 +197,7 @@ static int apply_resync_part(struct cs_mailbox *m, const struct cs_schedule_conf
             return 0;
         /* like the walk that makes a first token it proves nothing about changes: only rounds after it do */
         f->phase = CS_STREAM_LIVE;
-        f->resync_owed = other_rules;
+        f->resync_owed = false;
         f->round_start_ms = f->last_round_ms = CS_TIME_NONE;
         f->rounds = 0;
         f->last_poll_ms = now_ms;
@@ -450,7 +447,11 @@ static int take_left(struct cs_mailbox *m, const struct cs_feedback *f, int64_t 
             effect->overflow = true;
     }
     if (effect->overflow)
-        cs_mailbox_owe_comparisons(m);
+        for (size_t i = 0; i < m->n_folders; i++)
+            if (m->folders[i]->has_stream && m->folders[i]->phase == CS_STREAM_LIVE) {
+                m->folders[i]->resync_owed = true;
+                m->folders[i]->dirty = true;
+            }
     return 0;
 }
 

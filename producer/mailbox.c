@@ -109,31 +109,6 @@ void cs_mailbox_free(struct cs_mailbox *m)
     free(m);
 }
 
-void cs_mailbox_owe_comparisons(struct cs_mailbox *m)
-{
-    for (size_t i = 0; i < m->n_folders; i++) {
-        struct cs_box_folder *f = m->folders[i];
-
-        if (f->has_stream && (f->phase == CS_STREAM_LIVE || f->phase == CS_STREAM_FIRST)) {
-            f->resync_owed = true;
-            f->dirty = true;
-        }
-    }
-}
-
-/* While slices are to come there is nothing to owe: the proof of the backfill follows them. */
-static void check_rules(struct cs_mailbox *m)
-{
-    uint64_t rules = cs_tenant_rules_hash(m->conf, m->name);
-
-    if (m->rules == rules)
-        return;
-    if (m->rules != 0 && m->phase == CS_BOX_LIVE)
-        cs_mailbox_owe_comparisons(m);
-    m->rules = rules;
-    m->dirty = true;
-}
-
 void cs_mailbox_configure(struct cs_mailbox *m, const struct cs_tenant *conf, int64_t now_ms)
 {
     m->conf = conf;
@@ -149,7 +124,6 @@ void cs_mailbox_configure(struct cs_mailbox *m, const struct cs_tenant *conf, in
         cs_calendar_open_window(&m->cal, conf, now_ms);
         m->cal.dirty = true;
     }
-    check_rules(m);
 }
 
 /* Index of the first folder whose hash is not below. */

@@ -197,7 +197,6 @@ struct cs_mailbox {
     int64_t parked_ms;   /* since */
     int64_t first_seen_ms;
     int64_t depth_ms;    /* INT64_MIN: all. Fixed at first sight */
-    uint64_t rules;      /* cs_tenant_rules_hash() as last seen; 0: never */
     int64_t anchored_ms; /* when the anchors began; CS_NEVER: not yet. Slices carry it */
 
     struct cs_box_inflight *inflight;
@@ -260,8 +259,7 @@ struct cs_mailbox {
 int cs_mailbox_new(const char *tenant, const char *name, int32_t partition,
                    struct cs_mailbox **ret);
 void cs_mailbox_free(struct cs_mailbox *m);
-/** It is configured: fixes the depth and the calendar's window if this is the first sight. With other filter rules than
- * before every live folder is owed a comparison: what they hold back is taken back, what they let pass comes. */
+/** It is configured: fixes the depth and the calendar's window if this is the first sight. */
 void cs_mailbox_configure(struct cs_mailbox *m, const struct cs_tenant *conf, int64_t now_ms);
 
 struct cs_box_folder *cs_mailbox_find_folder(const struct cs_mailbox *m, uint64_t hash);
@@ -289,8 +287,6 @@ void cs_mailbox_unask(struct cs_mailbox *m);
 /** Iterates: *entry and *i start at 0; NULL at the end. */
 struct cs_box_look *cs_mailbox_next_look(const struct cs_mailbox *m, size_t *entry, size_t *i);
 
-/** Every folder that is live is owed a comparison with what is out there. */
-void cs_mailbox_owe_comparisons(struct cs_mailbox *m);
 /** How many folders (and calendar) are owed a resync or the resolution of a gone folder. */
 size_t cs_mailbox_count_resync_owed(const struct cs_mailbox *m);
 /** Percent of the backfill that is done, 0 to 100. */

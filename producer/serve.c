@@ -391,8 +391,6 @@ int cs_producer_set_tenants(struct cs_producer *p, struct cs_tenant_set *tenants
             struct cs_producer_tenant *t = tenant_of(p, m);
 
             cs_mailbox_configure(m, conf_of(tenants, m), p->now_ms);
-            if (m->dirty)
-                cs_producer_touch_later(p, m);
             if (t != NULL && t->prober == m && m->conf == NULL)
                 t->prober = NULL; /* another one takes over below */
             if (m->parked != CS_CODE_NONE && m->conf != NULL && m->inflight == NULL)

@@ -85,7 +85,14 @@ int cs_decide_advance(struct cs_mailbox *m, const struct cs_schedule_conf *c, in
         m->dirty = true;
         /* The proof of the backfill is owed: Graph need not mention an item that a slice saw and that
          * left before its folder's next round. Meanwhile the mailbox is live. */
-        cs_mailbox_owe_comparisons(m);
+        for (size_t i = 0; i < m->n_folders; i++) {
+            struct cs_box_folder *f = m->folders[i];
+
+            if (f->has_stream && (f->phase == CS_STREAM_LIVE || f->phase == CS_STREAM_FIRST)) {
+                f->resync_owed = true;
+                f->dirty = true;
+            }
+        }
     }
     return 0;
 }

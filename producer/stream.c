@@ -143,7 +143,6 @@ static void print_mailbox(const struct cs_mailbox *m, struct cs_jw *jw)
     cs_jw_kstr(jw, "state", cs_box_state_names[m->state]);
     ktime(jw, "since", m->state_since_ms);
     cs_jw_ki64(jw, "map_entries", (int64_t)m->map_chunks);
-    cs_jw_khash_opt(jw, "rules", m->rules);
     if (m->paused)
         cs_jw_kbool(jw, "paused", true);
     if (m->command_id[0] != '\0') {
@@ -675,7 +674,6 @@ static void load_mailbox(struct cs_mailbox *box, struct cs_msg *m)
                                                 COUNT(cs_box_state_names), "state");
     box->state_since_ms = get_time(m, "since");
     box->map_chunks = (size_t)cs_msg_i64(m, "map_entries", 0, 100000, true, 0, "map_entries");
-    box->rules = cs_msg_khash(m, "rules", "rules");
     box->paused = cs_msg_bool(m, "paused", false, false, "paused");
     load_command(box, m);
     c.obj = m->error == 0 ? cs_json_get(m->obj, "counters") : NULL;

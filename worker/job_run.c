@@ -915,8 +915,6 @@ static int fill_feedback(struct cs_job_run *run)
         fp->changes = part->changes;
         fp->has_compared = run->job.type == CS_JOB_MAIL_RESYNC;
         fp->compared = part->compared;
-        if (fp->has_compared && run->tenant != NULL)
-            fp->compared.rules = cs_tenant_rules_hash(run->tenant, run->job.mailbox);
         fp->after = part->outcome == CS_MORE && fp->has_compared ? run->told_to : 0;
         if (part->outcome == CS_DONE || part->outcome == CS_MORE) {
             fp->cursor = part->cursor;

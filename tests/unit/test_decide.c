@@ -703,52 +703,6 @@ static void test_audits(void **state)
     cs_mailbox_free(m);
 }
 
-/* Other filter rules than before: every live folder is compared with what is out there, and a comparison counts if it was
- * made under them. */
-static void test_rules_that_change(void **state)
-{
-    struct cs_mailbox *m = live_box();
-    int64_t now = until(m, CS_JOB_MAIL_RESYNC, T);
-    struct cs_tenant other = *m->conf;
-    struct cs_feedback f;
-
-    (void)state;
-    finish(m, now); /* the proof */
-    cs_mailbox_configure(m, m->conf, now);
-    assert_int_equal(cs_mailbox_count_resync_owed(m), 0);
-    m->dirty = false;
-    other.mail.hash = 42;
-    cs_mailbox_configure(m, &other, now);
-    assert_true(m->dirty);
-    assert_int_equal(m->rules, 42);
-    assert_int_equal(cs_mailbox_count_resync_owed(m), 2);
-    for (int k = 0; k < 2; k++) { /* the worker has the old ones at first */
-        now = until(m, CS_JOB_MAIL_RESYNC, now);
-        f = answer(m, CS_DONE);
-        for (size_t i = 0; i < f.n_parts; i++)
-            f.parts[i].compared.rules = k == 0 ? 1 : 42;
-        apply(m, &f, now);
-        assert_int_equal(cs_mailbox_count_resync_owed(m), k == 0 ? 2 : 0);
-    }
-    /* in several jobs: what was compared under others is compared anew */
-    other.mail.hash = 43;
-    cs_mailbox_configure(m, &other, now);
-    until(m, CS_JOB_MAIL_RESYNC, now);
-    f = answer(m, CS_MORE);
-    for (size_t i = 0; i < f.n_parts; i++) {
-        f.parts[i].after = 77;
-        f.parts[i].compared.rules = 42;
-    }
-    apply(m, &f, now);
-    assert_int_equal(folder(m, "inbox")->compare_after, 0);
-    cs_mailbox_free(m);
-
-    m = new_box(); /* before the backfill is done its proof is what follows */
-    cs_mailbox_configure(m, &other, T);
-    assert_int_equal(cs_mailbox_count_resync_owed(m), 0);
-    cs_mailbox_free(m);
-}
-
 /* What was published of a folder that is gone is resolved; then its stream ends. */
 static void test_a_folder_that_is_gone_ends(void **state)
 {
@@ -1106,7 +1060,6 @@ int main(void)
         cmocka_unit_test(test_dead_cursors),
         cmocka_unit_test(test_the_proof_gathers),
         cmocka_unit_test(test_audits),
-        cmocka_unit_test(test_rules_that_change),
         cmocka_unit_test(test_a_folder_that_is_gone_ends),
         cmocka_unit_test(test_folders_come_and_go),
         cmocka_unit_test(test_folder_that_is_gone),
